@@ -1,0 +1,71 @@
+# The verbs of this repository. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA_DIR ?= .data
+export PYTHONDONTWRITEBYTECODE ?=
+
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+
+.PHONY: help demo serve test test-system check lint types bench docs lock clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+	@# setuptools brings an executable .pth file; nothing here needs it.
+	@$(BIN)/pip uninstall --quiet --yes setuptools 2>/dev/null || true
+	@touch $@
+
+$(VENV)/run: $(VENV)/made requirements/run.txt pyproject.toml
+	@echo "installing the locked requirements into $(VENV) ..."
+	@$(PIP_INSTALL) -r requirements/run.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements/dev.txt
+	@echo "installing the locked test requirements into $(VENV) ..."
+	@$(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+demo: $(VENV)/run ## set up, then watch real inference being routed, streamed, paid and proved
+	@$(BIN)/ainfera-gateway demo --data-dir $(DATA_DIR)
+
+serve: $(VENV)/run ## run the gateway with the local model on port 8000
+	@$(BIN)/ainfera-gateway local pull --data-dir $(DATA_DIR)
+	@AINFERA_LOCAL_MODEL=1 $(BIN)/ainfera-gateway serve --data-dir $(DATA_DIR)
+
+lint: $(VENV)/dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: $(VENV)/dev
+	@$(BIN)/mypy
+
+check: lint types ## fast: lint, types, architecture, docs, unit tests
+	@$(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/wire tests/properties tests/test_*.py
+
+test: lint types ## everything that needs the Python registry alone
+	@$(BIN)/pytest -q -n 2 --dist loadfile tests --ignore=tests/system
+
+test-system: $(VENV)/dev ## what needs Debian packages or npm (nothing yet beyond the process-level checks)
+	@$(BIN)/pytest -q tests/system
+
+bench: $(VENV)/dev ## measure, as ratios in one run
+	@$(BIN)/python -m bench
+
+docs: $(VENV)/dev ## regenerate the generated parts of the docs
+	@$(BIN)/python -m tests.docs_generate
+
+lock: $(VENV)/dev ## resolve requirements/*.in anew
+	@for name in run dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## remove the environment and the local data
+	rm -rf $(VENV) .cache $(DATA_DIR)

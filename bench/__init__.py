@@ -1,0 +1,1 @@
+"""Measurements that decisions hang on. ``python -m bench`` lists them."""

@@ -1,0 +1,141 @@
+"""``/v1/chat/completions`` and its flat twin ``/v1/inference``: hot routes, plain ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+
+from ainfera_gateway.agents.caller import Caller
+from ainfera_gateway.api.asgi import Receive, Scope, Send, answer, encoded, header, read_body
+from ainfera_gateway.api.context import RequestContext, context_of
+from ainfera_gateway.canonical.problems import ParseError
+from ainfera_gateway.errors import GatewayError
+from ainfera_gateway.inference.prepare import Asked, Origin, Planner
+from ainfera_gateway.inference.records import IdempotencyHit
+from ainfera_gateway.inference.replay import refuse_or_open
+from ainfera_gateway.inference.run import CallRun, House
+from ainfera_gateway.inference.supervisor import Supervisor
+from ainfera_gateway.settings import BODY_BYTES_MAX
+from ainfera_gateway.wire.openai_chat.request import ParsedChat, parse
+
+_IDEMPOTENCY_CHARS_MAX = 255
+_STREAM_HEAD = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
+
+
+class ChatHandler:
+    """One hot route. ``flat`` for ``/v1/inference``."""
+
+    def __init__(self, *, planner: Planner, house: House, supervisor: Supervisor, flat: bool) -> None:
+        self._planner = planner
+        self._house = house
+        self._supervisor = supervisor
+        self._flat = flat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = context_of(scope)
+        body = await read_body(receive, BODY_BYTES_MAX)
+        parsed = self._parse(body)
+        key = _idempotency_key(scope)
+        fingerprint = hashlib.sha256(context.route.encode() + b"\n" + body).hexdigest() if key else ""
+        origin = Origin(_caller(context), context.trace_id, context.span_id, "native" if self._flat else "openai")
+        ask = Asked(parsed, key_hash=_key_hash(key), fingerprint=fingerprint)
+        try:
+            plan = await self._planner.plan(origin, ask, context.headers)
+        except IdempotencyHit as hit:
+            await self._replay(hit, ask, context, send)
+            return
+        run = CallRun(self._house, plan, _Sink(send))
+        task = self._supervisor.spawn(run.run(), name=f"call {plan.facts.inference_id}")
+        try:
+            await _until_done(task, run, receive)
+            task.result()
+        except IdempotencyHit as hit:
+            await self._replay(hit, ask, context, send)
+
+    def _parse(self, body: bytes) -> ParsedChat:
+        try:
+            return parse(body, flat=self._flat)
+        except ParseError as exc:
+            status = 422 if exc.code == "validation_error" else 400
+            raise GatewayError(status, exc.code, exc.message, field=exc.field) from exc
+
+    async def _replay(self, hit: IdempotencyHit, ask: Asked, context: RequestContext, send: Send) -> None:
+        agent_id = context.headers["x-ainfera-agent-id"]
+        stored = refuse_or_open(hit, ask.fingerprint, self._house.data_key, agent_id, ask.key_hash or "")
+        headers = {
+            **stored.headers,
+            "x-ainfera-inference-id": stored.inference_id,
+            "x-ainfera-receipt-id": stored.receipt_id,
+            "idempotent-replayed": "true",
+        }
+        context.headers.update(headers)
+        if not stored.streamed:
+            await answer(send, 200, stored.body, {})
+            return
+        sink = _Sink(send)
+        await sink.start_stream({"x-ainfera-stream-mode": "native"})
+        await sink.finish(stored.body)
+
+
+async def _until_done(task: asyncio.Task[None], run: CallRun, receive: Receive) -> None:
+    """Wait for the run; tell it when the caller hangs up or the server takes the request away."""
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            run.leave()
+            await asyncio.wait({task})
+    except asyncio.CancelledError:
+        run.leave()
+        task.add_done_callback(_noted)
+        raise
+    finally:
+        gone.cancel()
+
+
+def _noted(task: asyncio.Task[None]) -> None:
+    """The request is gone: what the run raised would have been its answer, and has been recorded by the run."""
+    if not task.cancelled():
+        task.exception()
+
+
+class _Sink:
+    """The caller's side of one answer."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def start_stream(self, headers: Mapping[str, str]) -> None:
+        head = encoded({**_STREAM_HEAD, **headers})
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def answer(self, headers: Mapping[str, str], body: bytes) -> None:
+        await answer(self._send, 200, body, headers)
+
+
+def _caller(context: RequestContext) -> Caller:
+    if context.caller is None:
+        raise RuntimeError("the route table let a call in without a caller")
+    return context.caller
+
+
+def _key_hash(key: str | None) -> str | None:
+    return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _idempotency_key(scope: Scope) -> str | None:
+    key = header(scope, b"idempotency-key")
+    if key is None:
+        return None
+    if not key or len(key) > _IDEMPOTENCY_CHARS_MAX or not key.isprintable():
+        raise GatewayError(
+            400, "invalid_request", "Idempotency-Key must be 1 to 255 printable characters.", field="Idempotency-Key"
+        )
+    return key

@@ -1,0 +1,142 @@
+"""What a machine or a person finds first: the card of the gateway, llms.txt, the key document, models, providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from ainfera_gateway.api.control_common import Here, HereDep, answer
+from ainfera_gateway.clock import iso
+from ainfera_gateway.control import reads_audit, reads_catalog
+from ainfera_gateway.version import __version__
+
+router = APIRouter()
+
+_CACHED = {"cache-control": "max-age=60"}
+_DAY_US = 86_400 * 1_000_000
+_CAPABILITIES = {
+    "identity": "Every agent has an Ed25519 key, a signed card and a did:web.",
+    "routing": "A pure, recorded decision picks the cheapest model that clears the quality floor.",
+    "settlement": "Each call is paid from the agent's prepaid wallet, to the exact pico-dollar.",
+    "audit": "Each call leaves hash-chained events that anyone can verify offline.",
+    "orchestration": "Tools, streams, retries and fallback in one dialect.",
+}
+_FACETS = ("identity", "routing", "settlement", "audit", "orchestration")
+
+
+@router.get("/.well-known/agent-card.json", tags=["discovery"])
+def agent_card(here: HereDep) -> Response:
+    """What this gateway is and offers."""
+    # The day's beginning: the document stays the same between two requests of a day.
+    now_us = here.control.clock.now_us()
+    return answer(_agent_card(here, iso(now_us - now_us % _DAY_US)), headers=_CACHED)
+
+
+@router.get("/llms.txt", tags=["discovery"])
+def llms_txt(here: HereDep) -> Response:
+    """How to use this gateway, in text that a model reads."""
+    return Response(_llms_txt(here), 200, _CACHED, "text/plain; charset=utf-8")
+
+
+@router.get("/.well-known/ainfera-public-key.json", tags=["discovery"])
+def public_key(here: HereDep) -> Response:
+    """The keys that events and checkpoints are verified with."""
+    return answer(here.control.public_key_document, headers=_CACHED)
+
+
+@router.get("/.well-known/mcp.json", tags=["discovery"])
+def mcp(here: HereDep) -> Response:
+    """Where the MCP server is."""
+    url = here.control.settings.mcp_url
+    return answer({"mcp_url": url, "servers": [{"name": "ainfera", "url": url}]}, headers=_CACHED)
+
+
+@router.get("/api/audit-ticker", tags=["discovery"])
+def audit_ticker(here: HereDep) -> Response:
+    """The height of the log, for a ticker."""
+    return answer({"status": "ok", "chain_height": reads_audit.height(here.control)["height"]})
+
+
+@router.get("/v1/models", tags=["catalog"])
+def list_models(here: HereDep, format: str = "") -> Response:  # noqa: A002 - the parameter's name in the contract
+    """Models, `ainfera-inference` first; in OpenAI's form for official SDKs."""
+    rows = reads_catalog.list_models(here.control)
+    if _wants_openai(here, format):
+        return answer({"object": "list", "data": [reads_catalog.openai_model(row) for row in rows]})
+    return answer(rows)
+
+
+@router.get("/v1/models/{slug:path}", tags=["catalog"])
+def get_model(here: HereDep, slug: str, format: str = "") -> Response:  # noqa: A002 - as above
+    """One model."""
+    row = reads_catalog.one_model(here.control, slug)
+    return answer(reads_catalog.openai_model(row) if _wants_openai(here, format) else row)
+
+
+@router.get("/v1/providers", tags=["catalog"])
+def list_providers(here: HereDep) -> Response:
+    """Providers, and which have a credential here."""
+    return answer(reads_catalog.list_providers(here.control))
+
+
+def _wants_openai(here: Here, form: str) -> bool:
+    return form == "openai" or "x-stainless-lang" in here.request.headers
+
+
+def _agent_card(here: Here, issued_at: str) -> dict[str, Any]:
+    base = here.base_url
+    return {
+        "name": "Ainfera",
+        "description": "Ainfera Inference: one endpoint that routes, pays for and proves each call of an agent.",
+        "version": __version__,
+        "url": base,
+        "default_model": reads_catalog.ROUTER_SLUG,
+        "products": [
+            {
+                "slug": reads_catalog.ROUTER_SLUG,
+                "display_name": "Ainfera Inference",
+                "domain": "agentic-inference",
+                "facets": list(_FACETS),
+            }
+        ],
+        "mcp_url": here.control.settings.mcp_url,
+        "issued_at": issued_at,
+        "capabilities": [{"name": name, "description": text} for name, text in _CAPABILITIES.items()],
+        "endpoints": {
+            "openai_base_url": f"{base}/v1",
+            "signup": f"{base}/v1/agents/signup",
+            "models": f"{base}/v1/models",
+            "openapi": f"{base}/openapi.json",
+            "public_key": f"{base}/.well-known/ainfera-public-key.json",
+        },
+    }
+
+
+def _llms_txt(here: Here) -> str:
+    base = here.base_url
+    mcp_host = here.control.settings.mcp_url
+    capabilities = "\n".join(f"- {name}: {text}" for name, text in _CAPABILITIES.items())
+    return f"""# Ainfera Inference
+
+> Ainfera Inference (model `{reads_catalog.ROUTER_SLUG}`) is one endpoint for agents. It picks a model for each call,
+> pays for it from the agent's prepaid wallet, and leaves a proof that anyone can verify offline.
+
+## First call
+
+1. `POST {base}/v1/agents/signup` with `{{"agent_handle": "my-agent"}}` answers with an `api_key`, shown once.
+2. Point any OpenAI SDK at `{base}/v1` with that key and ask for model `{reads_catalog.ROUTER_SLUG}`.
+3. `GET {base}/v1/receipts/{{receipt_id}}` shows what the call cost; `GET {base}/v1/audit/{{agent_id}}/verify` its proof.
+
+## What it does
+
+{capabilities}
+
+## Where things are
+
+- MCP server: {mcp_host}
+- OpenAPI: {base}/openapi.json
+- Models: {base}/v1/models
+- Card: {base}/.well-known/agent-card.json
+- Keys for verification: {base}/.well-known/ainfera-public-key.json
+"""

@@ -1,0 +1,310 @@
+"""The composition root: settings become rooms, rooms become one ASGI app with a lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from ainfera_gateway.api.asgi import App, Receive, Scope, Send
+from ainfera_gateway.api.chat import ChatHandler
+from ainfera_gateway.api.control_plane import build as build_control_plane
+from ainfera_gateway.api.door import Door
+from ainfera_gateway.api.hot import MetricsPage, Readiness, health, root
+from ainfera_gateway.api.routes import RouteTable
+from ainfera_gateway.audit.integrator import Integrator
+from ainfera_gateway.audit.keys import GatewayKeys, load_or_create_keys, public_key_document
+from ainfera_gateway.audit.seal import seal
+from ainfera_gateway.catalog.store import load_catalog
+from ainfera_gateway.clock import SystemClock, utc_day
+from ainfera_gateway.control.context import Control
+from ainfera_gateway.control.seed import seed as seed_catalog
+from ainfera_gateway.ids import new_id
+from ainfera_gateway.inference.facts import Facts
+from ainfera_gateway.inference.killswitch import KillSwitch
+from ainfera_gateway.inference.prepare import Planner
+from ainfera_gateway.inference.recover import Recovery
+from ainfera_gateway.inference.refusals import Refusals
+from ainfera_gateway.inference.run import House
+from ainfera_gateway.inference.supervisor import Supervisor
+from ainfera_gateway.limits import Buckets
+from ainfera_gateway.metrics.registry import Registry
+from ainfera_gateway.metrics.series import Series
+from ainfera_gateway.policy.store import load_verdicts
+from ainfera_gateway.providers.backend import Backend, Backends
+from ainfera_gateway.providers.configured import LOCAL, backend_of, configured_backends
+from ainfera_gateway.providers.http import UpstreamClient
+from ainfera_gateway.providers.local.process import LocalModel
+from ainfera_gateway.settings import Settings
+from ainfera_gateway.storage.engine import Database, migrate, require_head
+from ainfera_gateway.storage.postgres_driver import PostgresDriver
+from ainfera_gateway.storage.recorder import PostgresRecorder, Recorder, SqliteRecorder
+from ainfera_gateway.storage.sqlite_driver import SqliteDriver
+from ainfera_gateway.storage.tables import audit_events, chain_heads, settings_changes, wallets
+from ainfera_gateway.version import __version__
+
+_TICK_S = 1.0
+_SETTLE_AT_STOP_S = 10.0
+_RECOVER_AFTER_US = 15 * 60 * 1_000_000
+
+_log = logging.getLogger("ainfera.app")
+
+
+class Gateway:
+    """One gateway: an ASGI app. ``await start()`` before the first request, ``await stop()`` after the last."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self._environ = environ
+        self._clock = SystemClock()
+        self._owner = new_id()
+        self._door: Door | None = None
+        self._draining = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._live: set[str] = set()
+        self.local_model: LocalModel | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif self._door is not None:
+            await self._door(scope, receive, send)
+
+    def drain(self) -> None:
+        """The process is about to stop: not ready any more."""
+        self._draining = True
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except Exception as exc:
+                    await send({"type": "lifespan.startup.failed", "message": str(exc)})
+                    raise  # the command says it in one line, or logs it when it is a surprise
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def start(self) -> None:
+        """Open the database (migrating it where that is allowed), recover, and build every room."""
+        settings = self.settings
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys = load_or_create_keys(settings.data_dir, settings.data_key or None)
+        database = Database(settings.database)
+        await asyncio.to_thread(_prepare_schema, database, settings)
+        self._reader = database.reader()
+        self._recorder = await self._open_recorder(database)
+        await seed_catalog(self._recorder, self._reader)
+        with self._reader.connect() as connection:
+            self.catalog = load_catalog(connection)
+            verdicts = load_verdicts(connection)
+        self.backends = Backends(configured_backends(self.catalog.providers.values(), self._environ))
+        await self._start_local_model()
+        self.registry = Registry()
+        self.series = Series(self.registry, self._clock, version=__version__, providers=self.catalog.providers)
+        self.killswitch = self._killswitch()
+        self._client = UpstreamClient()
+        self._supervisor = Supervisor()
+        self._refusals = Refusals(self._recorder, self._clock)
+        facts = Facts(self._reader, self._clock)
+        planner = Planner(
+            facts=facts,
+            catalog=self.catalog,
+            verdicts=verdicts,
+            backends=self.backends,
+            killswitch=self.killswitch,
+            refusals=self._refusals,
+            series=self.series,
+            clock=self._clock,
+            settings=settings,
+            reader=self._reader,
+            public_url=self.public_url,
+            rate=Buckets(self._clock, settings.rate_limit_rpm),
+        )
+        self._recovery = Recovery(self._recorder, self._reader, owner=self._owner, live=self._live)
+        await self._recovery.run_once()
+        self._door = self._build_door(facts, planner, keys)
+        self._stop.clear()
+        integrator = Integrator(self._recorder, self._reader)
+        self._tasks = [
+            asyncio.create_task(integrator.run(self._stop), name="integrator"),
+            asyncio.create_task(self._tick(), name="tick"),
+        ]
+
+    async def stop(self) -> None:
+        """Let running calls settle, write what is folded, stop the rooms in the reverse order."""
+        self._draining = True
+        late = await self._supervisor.drain(_SETTLE_AT_STOP_S)
+        if late:
+            _log.warning("calls cut off at stop", extra={"event": "drain_cut", "calls": late})
+        await self._refusals.flush()
+        self._stop.set()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait_for(task, timeout=5)
+        await self._recorder.close()
+        await self._client.close()
+        if self.local_model is not None:
+            await self.local_model.stop()
+        self._reader.dispose()
+
+    @property
+    def public_url(self) -> str:
+        """Where callers reach this gateway."""
+        return (self.settings.public_url or f"http://{self.settings.host}:{self.settings.port}").rstrip("/")
+
+    async def _open_recorder(self, database: Database) -> Recorder:
+        if database.is_sqlite:
+            return SqliteRecorder(SqliteDriver(database.path, seal, self._clock.now_us))
+        return PostgresRecorder(await PostgresDriver.open(database.url, seal, self._clock.now_us))
+
+    async def _start_local_model(self) -> None:
+        if not self.settings.local_model:
+            return
+        model = LocalModel(Path(self.settings.local_model))
+        await model.start()
+        self.local_model = model
+        provider = self.catalog.providers[LOCAL]
+
+        def current() -> Backend | None:
+            return backend_of(provider, model.base_url, model.api_key) if model.healthy else None
+
+        self.backends.add_moving(LOCAL, current)
+
+    def _killswitch(self) -> KillSwitch:
+        settings = self.settings
+        switch = KillSwitch(
+            self._clock,
+            threshold_picousd=settings.killswitch_picousd,
+            enabled=settings.killswitch_enabled,
+            pinned=settings.killswitch_pinned,
+        )
+        spent, by_hand = _restored(self._reader, utc_day(self._clock.now_us()))
+        switch.restore(spent, by_hand=by_hand)
+        return switch
+
+    def _set_killswitch(self, engaged: bool | None, threshold_picousd: int | None) -> None:
+        if threshold_picousd is not None:
+            self.killswitch.set_threshold(threshold_picousd)
+        if engaged is not None:
+            self.killswitch.set_by_hand(engaged)
+
+    def _build_door(self, facts: Facts, planner: Planner, keys: GatewayKeys) -> Door:
+        settings = self.settings
+        house = House(
+            recorder=self._recorder,
+            client=self._client,
+            backends=self.backends,
+            killswitch=self.killswitch,
+            refusals=self._refusals,
+            series=self.series,
+            clock=self._clock,
+            data_key=keys.data_key,
+            owner=self._owner,
+            attempt_timeout_s=settings.attempt_timeout_s,
+            call_timeout_s=settings.call_timeout_s,
+            drain_s=settings.disconnect_drain_s,
+            live=self._live,
+        )
+        control = Control(
+            settings=settings,
+            recorder=self._recorder,
+            reader=self._reader,
+            data_key=keys.data_key,
+            chain_hmac_key=keys.chain_hmac_key,
+            public_key_document=public_key_document(keys.chain_hmac_key, keys.checkpoint_key.public_key()),
+            clock=self._clock,
+            changed=lambda _: facts.forget(),
+            catalog=lambda: self.catalog,
+            configured=lambda: self.backends.configured,
+            killswitch_state=self.killswitch.state,
+            set_killswitch=self._set_killswitch,
+        )
+        chat = partial(ChatHandler, planner=planner, house=house, supervisor=self._supervisor)
+        handlers: dict[str, App] = {
+            "root": root,
+            "health": health,
+            "readyz": Readiness(self._probe),
+            "metrics": MetricsPage(self.registry, self._refresh_gauges),
+            "chat": chat(flat=False),
+            "inference": chat(flat=True),
+            "control": build_control_plane(control),
+        }
+        return Door(
+            table=RouteTable(), handlers=handlers, facts=facts, settings=settings, series=self.series, clock=self._clock
+        )
+
+    async def _tick(self) -> None:
+        """Once a second: fold refusals, refresh chain gauges, recover what nobody works on."""
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), timeout=_TICK_S)
+            try:
+                await self._refusals.tend()
+                height, newest = await asyncio.to_thread(_chain_figures, self._reader)
+                self.series.note_audit(height, newest)
+                await self._recovery.run_once(older_than_us=self._clock.now_us() - _RECOVER_AFTER_US)
+            except Exception:  # noqa: BLE001 - the next tick tries again
+                _log.exception("housekeeping failed", extra={"event": "tick_failed"})
+
+    def _refresh_gauges(self) -> None:
+        engaged, spent, threshold = self.killswitch.figures()
+        self.series.note_killswitch(engaged=engaged, spent_picousd=spent, threshold_picousd=threshold)
+
+    def _probe(self) -> dict[str, Any]:
+        try:
+            with self._reader.connect() as connection:
+                connection.execute(select(1))
+            database = "ok"
+        except Exception:  # noqa: BLE001 - whatever it is, the database is not well
+            _log.exception("database probe failed", extra={"event": "probe_failed"})
+            database = "failing"
+        well = database == "ok" and not self._draining
+        return {
+            "status": "ok" if well else "unavailable",
+            "draining": self._draining,
+            "database": database,
+            "chain_height": int(self.series.audit_chain_height.at().value),
+            "killswitch_engaged": self.killswitch.engaged,
+        }
+
+
+def _prepare_schema(database: Database, settings: Settings) -> None:
+    if database.is_sqlite or settings.auto_migrate:
+        migrate(database)
+    require_head(database)
+
+
+def _restored(reader: Engine, day: str) -> tuple[int, bool]:
+    """(spent today over all agents, engaged by hand)."""
+    with reader.connect() as connection:
+        spent = connection.execute(
+            select(func.coalesce(func.sum(wallets.c.day_spent_picousd), 0)).where(wallets.c.day == day)
+        ).scalar_one()
+        by_hand = connection.execute(
+            select(settings_changes.c.value)
+            .where(settings_changes.c.name == "killswitch")
+            .order_by(settings_changes.c.id.desc())
+            .limit(1)
+        ).scalar_one_or_none()
+    return int(spent), by_hand == "engaged"
+
+
+def _chain_figures(reader: Engine) -> tuple[int, int | None]:
+    with reader.connect() as connection:
+        height = connection.execute(select(func.coalesce(func.sum(chain_heads.c.seq + 1), 0))).scalar_one()
+        newest = connection.execute(
+            select(audit_events.c.created_us).order_by(audit_events.c.id.desc()).limit(1)
+        ).scalar_one_or_none()
+    return int(height), None if newest is None else int(newest)

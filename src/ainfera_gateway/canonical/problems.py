@@ -1,0 +1,23 @@
+"""What is wrong with something a caller sent."""
+
+from __future__ import annotations
+
+
+class ParseError(Exception):
+    """A request that cannot be read; raised before anything is decided or spent.
+
+    ``message`` is safe to show the caller. ``field`` is the path of the offending field in JSON-path style
+    without the leading ``$`` (``messages[0].role``), or None when the fault belongs to no field.
+    ``code`` is the machine code of the contract: ``invalid_request`` (400), or ``validation_error`` (422) on
+    ``/v1/inference``.
+    """
+
+    def __init__(self, message: str, field: str | None, code: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.code = code
+
+    def with_code(self, code: str) -> ParseError:
+        """The same problem under another machine code."""
+        return ParseError(self.message, self.field, code)

@@ -1,0 +1,82 @@
+"""The catalog as callers see it: models with the router among them, and providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ainfera_gateway.catalog.model import Model
+from ainfera_gateway.catalog.price import usd_per_million
+from ainfera_gateway.control.context import Control
+from ainfera_gateway.errors import not_found
+
+ROUTER_SLUG = "ainfera-inference"
+_OPENAI_CREATED = 1_700_000_000
+"""A list of OpenAI's form must name a time; the catalog keeps none."""
+
+
+def list_models(control: Control) -> list[dict[str, Any]]:
+    """Every model of the catalog, the router first."""
+    catalog, configured = control.catalog(), control.configured()
+    rows = [_model(model, catalog.status(model, configured)) for model in catalog.models.values()]
+    return [_router(rows), *rows]
+
+
+def one_model(control: Control, slug: str) -> dict[str, Any]:
+    """The row of one slug (``provider/slug`` too). Raises 404."""
+    rows = list_models(control)
+    for row in rows:
+        if slug in {row["slug"], f"{row['provider']}/{row['slug']}"}:
+            return row
+    raise not_found()
+
+
+def list_providers(control: Control) -> list[dict[str, Any]]:
+    """Every provider: ``active`` is enabled in the catalog, ``configured`` has a credential or an address here."""
+    catalog, configured = control.catalog(), control.configured()
+    return [
+        {
+            "slug": provider.slug,
+            "display_name": provider.display_name,
+            "active": provider.enabled,
+            "configured": provider.slug in configured,
+            "models": sum(model.provider == provider.slug for model in catalog.models.values()),
+        }
+        for provider in catalog.providers.values()
+    ]
+
+
+def openai_model(row: dict[str, Any]) -> dict[str, Any]:
+    """A row in the form of OpenAI's model object."""
+    return {"id": row["slug"], "object": "model", "created": _OPENAI_CREATED, "owned_by": row["provider"]}
+
+
+def _model(model: Model, status: str) -> dict[str, Any]:
+    return {
+        "slug": model.slug,
+        "display_name": model.display_name,
+        "provider": model.provider,
+        "type": "model",
+        "routable_status": status,
+        "input_cost_per_million_usd": usd_per_million(model.prices.input_picousd),
+        "output_cost_per_million_usd": usd_per_million(model.prices.output_picousd),
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "capabilities": sorted(model.capabilities),
+    }
+
+
+def _router(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The one router row: active when any model is, and what it can do is what they can. Its price is the model's."""
+    active = [row for row in rows if row["routable_status"] == "active"]
+    return {
+        "slug": ROUTER_SLUG,
+        "display_name": "Ainfera Inference",
+        "provider": "ainfera",
+        "type": "router",
+        "routable_status": "active" if active else "not_configured",
+        "input_cost_per_million_usd": None,
+        "output_cost_per_million_usd": None,
+        "context_window": max((row["context_window"] for row in active), default=None),
+        "max_output_tokens": max((row["max_output_tokens"] for row in active), default=None),
+        "capabilities": sorted({name for row in active for name in row["capabilities"]}),
+    }

@@ -1,0 +1,1 @@
+"""Providers: base URL, credential, quirks; ``http.py`` is the one client that anything leaves through."""

@@ -1,0 +1,1 @@
+"""Codecs of the dialects, both roles. Bytes in, values out; no I/O, no async."""

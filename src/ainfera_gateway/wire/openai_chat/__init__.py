@@ -1,0 +1,1 @@
+"""OpenAI chat completions and its flat twin ``/v1/inference``."""

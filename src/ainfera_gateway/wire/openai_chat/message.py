@@ -1,0 +1,129 @@
+"""The message of a plain answer and the delta of a streamed one: the same fields, read the same way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from ainfera_gateway.canonical.events import ContentDelta, StreamEvent, ThinkingDelta, ToolUseDelta, ToolUseStart
+
+
+class Spoken(Struct, frozen=True):
+    """What one message or delta says. ``calls`` are its tool calls as sent; the older single call is among them."""
+
+    content: str
+    refusal: str
+    thinking: str
+    calls: tuple[dict[str, Any], ...]
+    audio: bool
+
+    @property
+    def visible(self) -> bool:
+        """Whether a caller who sees this has seen a part of the answer."""
+        return bool(self.content or self.refusal or self.thinking or self.calls or self.audio)
+
+
+SILENT = Spoken("", "", "", (), False)
+
+
+def read_spoken(sent: Any) -> Spoken:
+    """What ``message`` or ``delta`` says; parts of unexpected form say nothing."""
+    if not isinstance(sent, dict):
+        return SILENT
+    content = sent.get("content")
+    thinking = sent.get("reasoning_content") or sent.get("reasoning") or ""
+    if isinstance(content, list):
+        content, among_parts = _read_parts(content)
+        thinking = thinking or among_parts
+    calls = sent.get("tool_calls")
+    listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    single = sent.get("function_call")
+    if isinstance(single, dict):
+        listed.append({"function": single})
+    return Spoken(
+        content=content if isinstance(content, str) else "",
+        refusal=_text(sent.get("refusal")),
+        thinking=_text(thinking),
+        calls=tuple(listed),
+        audio=bool(sent.get("audio")),
+    )
+
+
+def spoken_text(spoken: Spoken) -> str:
+    """All that was generated, for counting: text, reasoning, names and arguments of tool calls."""
+    if not spoken.calls:
+        return spoken.content + spoken.refusal + spoken.thinking
+    pieces = [spoken.content, spoken.refusal, spoken.thinking]
+    for call in spoken.calls:
+        function = _function(call)
+        pieces += (_text(function.get("name")), _text(function.get("arguments")) or _text(function.get("input")))
+    return "".join(pieces)
+
+
+class CallPlaces:
+    """Which place each tool call has in its answer, over all frames of a stream.
+
+    The provider's index, where it sends a usable one. Some send none, and some the same for every call: there a new
+    id means a new call, and a fragment without id belongs to the call before it.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[int, int | None], tuple[int, str]] = {}
+        self._taken: dict[int, set[int]] = {}
+
+    def place(self, choice: int, index: int | None, call_id: str) -> int:
+        """The place of the call that a fragment with this ``index`` and ``call_id`` ("" for none) belongs to."""
+        key = (choice, index)
+        known = self._open.get(key)
+        if known is not None and (not call_id or not known[1] or call_id == known[1]):
+            self._open[key] = (known[0], known[1] or call_id)
+            return known[0]
+        taken = self._taken.setdefault(choice, set())
+        place = index if index is not None and index not in taken else max(taken, default=-1) + 1
+        taken.add(place)
+        self._open[key] = (place, call_id)
+        return place
+
+
+def spoken_events(spoken: Spoken, choice: int, places: CallPlaces) -> list[StreamEvent]:
+    """The same as canonical events. A refusal is text to the caller, so it is content here."""
+    events: list[StreamEvent] = []
+    if spoken.thinking:
+        events.append(ThinkingDelta(spoken.thinking, choice=choice))
+    if text := spoken.content + spoken.refusal:
+        events.append(ContentDelta(text, choice=choice))
+    for call in spoken.calls:
+        function = _function(call)
+        index = call.get("index")
+        call_id, name = _text(call.get("id")), _text(function.get("name"))
+        place = places.place(choice, index if isinstance(index, int) else None, call_id)
+        if call_id or name:
+            events.append(ToolUseStart(place, call_id, name, choice=choice))
+        if arguments := _text(function.get("arguments")) or _text(function.get("input")):
+            events.append(ToolUseDelta(place, arguments, choice=choice))
+    return events
+
+
+def _read_parts(parts: list[Any]) -> tuple[str, str]:
+    """Text and reasoning of a content that came as parts."""
+    text: list[str] = []
+    thinking: list[str] = []
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        if part.get("type") == "thinking":
+            inner = part.get("thinking")
+            thinking.append(_read_parts(inner)[0] if isinstance(inner, list) else _text(inner))
+        else:
+            text.append(_text(part.get("text")))
+    return "".join(text), "".join(thinking)
+
+
+def _function(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function") or call.get("custom")
+    return function if isinstance(function, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

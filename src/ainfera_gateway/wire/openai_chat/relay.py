@@ -1,0 +1,132 @@
+"""The caller's stream: the provider's frames, with the slug that served and what the gateway adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ainfera_gateway.canonical.usage import Usage
+from ainfera_gateway.wire.json_splice import splice
+from ainfera_gateway.wire.openai_chat.answer import answer_members, splice_named
+from ainfera_gateway.wire.openai_chat.errors import error_body
+from ainfera_gateway.wire.openai_chat.stream import Frame
+from ainfera_gateway.wire.openai_chat.usage import usage_object
+
+DONE = b"data: [DONE]\n\n"
+_HEAD_BYTES_MAX = 2048
+
+
+class StreamRelay:
+    """Turns frames of a provider into the caller's bytes, one by one, without holding any back but the last.
+
+    In a chunk only the value of the top-level ``model`` changes. A chunk that holds nothing but usage, and ``[DONE]``,
+    are kept until ``finish``: what they say is true only once the call is settled. ``text_chars`` and ``text_bytes``
+    count what was generated in the frames relayed so far, ``visible`` whether the caller has seen any of it.
+    """
+
+    def __init__(self, *, model: str, include_usage: bool) -> None:
+        self._model = msgspec.json.encode(model)
+        self._model_text = model
+        self._include_usage = include_usage
+        self._head = b""
+        self._head_out = b""
+        self._usage_frame: Frame | None = None
+        self._identity: dict[str, Any] = {}
+        self.text_chars = 0
+        self.text_bytes = 0
+        self.visible = False
+
+    def relay(self, frame: Frame) -> bytes:
+        """The bytes to send now; ``b""`` for what is kept, hidden, or no part of an answer (errors, garbage)."""
+        kind = frame.kind
+        if kind == "comment":
+            return frame.raw
+        if kind != "chunk":
+            return b""
+        if frame.is_usage_only:
+            self._usage_frame = frame
+            return b""
+        if frame.text_chars or frame.visible:
+            self.text_chars += frame.text_chars
+            self.text_bytes += frame.text_bytes
+            self.visible = True
+        if not self._identity and frame.document is not None:
+            self._identity = frame.document
+        return self._with_model(frame)
+
+    def finish(self, *, ainfera: bytes, usage: Usage) -> bytes:
+        """The end of a stream that went well: the usage chunk with its ``ainfera`` member, if asked, then ``[DONE]``.
+
+        ``usage`` is what was settled; it fills a usage chunk of our own where the provider sent none.
+        """
+        if not self._include_usage:
+            return DONE
+        frame = self._usage_frame
+        if frame is None:
+            return self._own_usage_chunk(ainfera, usage) + DONE
+        values = {"ainfera": ainfera}
+        found = answer_members(frame.data)
+        if any(member.key == "model" for member in found):
+            values["model"] = self._model
+        return _reframed(frame, splice_named(frame.data, found, values)) + DONE
+
+    def _own_usage_chunk(self, ainfera: bytes, usage: Usage) -> bytes:
+        identity = self._identity
+        answer_id = identity.get("id")
+        created = identity.get("created")
+        chunk = {
+            "id": answer_id if isinstance(answer_id, str) else "",
+            "object": "chat.completion.chunk",
+            "created": created if isinstance(created, int) else 0,
+            "model": self._model_text,
+            "choices": [],
+            "usage": usage_object(usage),
+            "ainfera": msgspec.Raw(ainfera),
+        }
+        return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+    def _with_model(self, frame: Frame) -> bytes:
+        raw = frame.raw
+        head = self._head
+        if head and raw.startswith(head):
+            # Up to the end of the value of ``model`` this event is the one before it, byte for byte, so the value
+            # stands where it stood there. Only a second ``model`` further on could differ; the name cannot be written
+            # without one of these two.
+            rest = raw[len(head) :]
+            if b'"model"' not in rest and b"\\u00" not in rest:
+                return self._head_out + rest
+        found = answer_members(frame.data)
+        places = [member for member in found if member.key == "model"]
+        if not places:
+            return raw
+        data = splice(frame.data, found, {"model": self._model})
+        if frame.plain:
+            start = frame.data_start
+            if len(places) == 1 and frame.data[places[0].value_start : places[0].value_start + 1] == b'"':
+                end = start + places[0].value_end
+                self._head = raw[:end] if end <= _HEAD_BYTES_MAX else b""
+                self._head_out = raw[: start + places[0].value_start] + self._model
+        return _reframed(frame, data)
+
+
+def error_frame(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> bytes:
+    """The last event of a stream that failed after its first byte; no ``[DONE]`` follows it."""
+    return b"data: " + error_body(status, code, message, details=details) + b"\n\n"
+
+
+def _reframed(frame: Frame, data: bytes) -> bytes:
+    """The event with another payload; all else in it as it was."""
+    raw = frame.raw
+    if frame.plain:
+        return raw[: frame.data_start] + data + raw[frame.data_start + len(frame.data) :]
+    lines: list[bytes] = []
+    written = False
+    for line in raw.splitlines(keepends=True):
+        if not line.startswith(b"data"):
+            lines.append(line)
+        elif not written:
+            written = True
+            end = line[len(line.rstrip(b"\r\n")) :]
+            lines += [b"data: " + part + end for part in data.split(b"\n")]
+    return b"".join(lines)

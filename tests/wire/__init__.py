@@ -1,0 +1,1 @@
+"""Codecs against exact bytes."""
