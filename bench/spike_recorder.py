@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import gc
 import multiprocessing
 import os
@@ -284,6 +285,8 @@ class Postgres:
 
     def stop(self) -> None:
         self._server.cleanup()
+        # Its own clean-up at exit would make the folder of its lock file anew.
+        atexit.unregister(self._server._cleanup)
 
 
 def _no_server() -> float:

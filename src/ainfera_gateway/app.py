@@ -17,13 +17,14 @@ from ainfera_gateway.api.chat import ChatHandler
 from ainfera_gateway.api.control_plane import build as build_control_plane
 from ainfera_gateway.api.door import Door
 from ainfera_gateway.api.hot import MetricsPage, Readiness, health, root
-from ainfera_gateway.api.routes import RouteTable
+from ainfera_gateway.api.routes import ROUTES, RouteTable
 from ainfera_gateway.audit.integrator import Integrator
 from ainfera_gateway.audit.keys import GatewayKeys, load_or_create_keys, public_key_document
 from ainfera_gateway.audit.seal import seal
 from ainfera_gateway.catalog.store import load_catalog
 from ainfera_gateway.clock import SystemClock, utc_day
 from ainfera_gateway.control.context import Control
+from ainfera_gateway.control.killswitch import recorded_killswitch
 from ainfera_gateway.control.seed import seed as seed_catalog
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.inference.facts import Facts
@@ -43,10 +44,9 @@ from ainfera_gateway.providers.http import UpstreamClient
 from ainfera_gateway.providers.local.process import LocalModel
 from ainfera_gateway.settings import Settings
 from ainfera_gateway.storage.engine import Database, migrate, require_head
-from ainfera_gateway.storage.postgres_driver import PostgresDriver
-from ainfera_gateway.storage.recorder import PostgresRecorder, Recorder, SqliteRecorder
-from ainfera_gateway.storage.sqlite_driver import SqliteDriver
-from ainfera_gateway.storage.tables import audit_events, chain_heads, settings_changes, wallets
+from ainfera_gateway.storage.lock import DatabaseLock
+from ainfera_gateway.storage.recorder import Recorder, open_recorder
+from ainfera_gateway.storage.tables import audit_events, chain_heads, wallets
 from ainfera_gateway.version import __version__
 
 _TICK_S = 1.0
@@ -69,6 +69,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._live: set[str] = set()
+        self._lock: DatabaseLock | None = None
         self.local_model: LocalModel | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,9 +103,12 @@ class Gateway:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys = load_or_create_keys(settings.data_dir, settings.data_key or None)
         database = Database(settings.database)
+        if database.is_sqlite:
+            self._lock = DatabaseLock(database.path)
+            self._lock.acquire()
         await asyncio.to_thread(_prepare_schema, database, settings)
         self._reader = database.reader()
-        self._recorder = await self._open_recorder(database)
+        self._recorder: Recorder = await open_recorder(database, seal, self._clock.now_us)
         await seed_catalog(self._recorder, self._reader)
         with self._reader.connect() as connection:
             self.catalog = load_catalog(connection)
@@ -158,16 +162,13 @@ class Gateway:
         if self.local_model is not None:
             await self.local_model.stop()
         self._reader.dispose()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def public_url(self) -> str:
         """Where callers reach this gateway."""
         return (self.settings.public_url or f"http://{self.settings.host}:{self.settings.port}").rstrip("/")
-
-    async def _open_recorder(self, database: Database) -> Recorder:
-        if database.is_sqlite:
-            return SqliteRecorder(SqliteDriver(database.path, seal, self._clock.now_us))
-        return PostgresRecorder(await PostgresDriver.open(database.url, seal, self._clock.now_us))
 
     async def _start_local_model(self) -> None:
         if not self.settings.local_model:
@@ -190,8 +191,10 @@ class Gateway:
             enabled=settings.killswitch_enabled,
             pinned=settings.killswitch_pinned,
         )
-        spent, by_hand = _restored(self._reader, utc_day(self._clock.now_us()))
-        switch.restore(spent, by_hand=by_hand)
+        by_hand, threshold = recorded_killswitch(self._reader)
+        if threshold is not None:
+            switch.set_threshold(threshold)
+        switch.restore(_spent_on(self._reader, utc_day(self._clock.now_us())), by_hand=by_hand)
         return switch
 
     def _set_killswitch(self, engaged: bool | None, threshold_picousd: int | None) -> None:
@@ -241,6 +244,9 @@ class Gateway:
             "inference": chat(flat=True),
             "control": build_control_plane(control),
         }
+        for route in ROUTES:
+            for method in route.methods:
+                self.series.declare_route(method, route.template)
         return Door(
             table=RouteTable(), handlers=handlers, facts=facts, settings=settings, series=self.series, clock=self._clock
         )
@@ -286,19 +292,11 @@ def _prepare_schema(database: Database, settings: Settings) -> None:
     require_head(database)
 
 
-def _restored(reader: Engine, day: str) -> tuple[int, bool]:
-    """(spent today over all agents, engaged by hand)."""
+def _spent_on(reader: Engine, day: str) -> int:
+    """What all agents spent on a UTC day, in pico-USD."""
+    total = select(func.coalesce(func.sum(wallets.c.day_spent_picousd), 0)).where(wallets.c.day == day)
     with reader.connect() as connection:
-        spent = connection.execute(
-            select(func.coalesce(func.sum(wallets.c.day_spent_picousd), 0)).where(wallets.c.day == day)
-        ).scalar_one()
-        by_hand = connection.execute(
-            select(settings_changes.c.value)
-            .where(settings_changes.c.name == "killswitch")
-            .order_by(settings_changes.c.id.desc())
-            .limit(1)
-        ).scalar_one_or_none()
-    return int(spent), by_hand == "engaged"
+        return int(connection.execute(total).scalar_one())
 
 
 def _chain_figures(reader: Engine) -> tuple[int, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -25,14 +26,29 @@ class SystemClock:
         return time.monotonic()
 
 
+_DAY_US = 86_400_000_000
+
+
+# Many events fall into one second and all of a call's counters into one day, so both texts are kept.
+@lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=16)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * (_DAY_US // 1_000_000), UTC).strftime("%Y-%m-%d")
+
+
 def iso(us: int) -> str:
     """RFC 3339 text in UTC with microseconds, for example ``2026-11-23T20:30:00.000001Z``."""
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{us % 1_000_000:06d}Z"
+    seconds, rest = divmod(us, 1_000_000)
+    return f"{_to_the_second(seconds)}.{rest:06d}Z"
 
 
 def utc_day(us: int) -> str:
     """The UTC day of a moment, ``YYYY-MM-DD``."""
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d")
+    return _day(us // _DAY_US)
 
 
 def utc_month(us: int) -> str:

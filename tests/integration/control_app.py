@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import sqlite3
 import threading
@@ -29,6 +31,7 @@ from ainfera_gateway.storage.engine import Database, migrate
 from ainfera_gateway.storage.recorder import SqliteRecorder
 from ainfera_gateway.storage.sqlite_driver import SqliteDriver
 
+TABLES = ("tenants", "agents", "agent_cards", "wallets", "transfers", "api_keys", "audit_events", "settings_changes")
 TRACE = "ab" * 16
 BASE = "http://gateway.test"
 
@@ -70,7 +73,7 @@ class ControlApp:
             killswitch_state=self.killswitch.state,
             set_killswitch=self._set_killswitch,
         )
-        app = build(self.control)
+        app = self.api = build(self.control)
 
         async def door(scope: Any, receive: Any, send: Any) -> None:
             scope["ainfera"] = self._context(dict(scope["headers"]))
@@ -154,3 +157,23 @@ class ControlApp:
         await self.recorder.close()
         self.reader.dispose()
         await self._loop.shutdown_default_executor()
+
+
+def counts(app: ControlApp) -> dict[str, int]:
+    return {table: app.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+
+
+def events(app: ControlApp, agent_id: str) -> list[dict[str, Any]]:
+    rows = app.rows("SELECT payload FROM audit_events WHERE agent_id = ? ORDER BY seq", agent_id)
+    return [json.loads(payload) for (payload,) in rows]
+
+
+def unpadded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def fields(response: Any) -> list[str]:
+    body = response.json()
+    assert body["code"] == body["error"] == body["detail"]["code"] == "validation_error"
+    assert body["request_id"] == "ab" * 16
+    return [fault["field"] for fault in body["detail"]["fields"]]

@@ -102,11 +102,11 @@ class Simulator:
         """Every POST in the order of the log."""
         begins: dict[int, Mapping[str, Any]] = {}
         ends: dict[int, Mapping[str, Any]] = {}
-        text = self.log_path.read_text(encoding="utf-8") if self.log_path.exists() else ""
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):
-                record = json.loads(line)
-                (ends if record["event"] == "end" else begins)[record["request"]] = record
+        data = self.log_path.read_bytes() if self.log_path.exists() else b""
+        # Bytes, because text knows more ends of lines than the log writes; the last piece is a line not yet whole.
+        for line in data.split(b"\n")[:-1]:
+            record = json.loads(line)
+            (ends if record["event"] == "end" else begins)[record["request"]] = record
         return [Seen(begin, ends.get(number)) for number, begin in begins.items()]
 
     def attempts(self) -> dict[str | None, list[Seen]]:

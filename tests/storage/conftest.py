@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import os
 import shutil
@@ -112,6 +113,8 @@ def postgres() -> Iterator[Postgres]:
         yield Postgres(server)
     finally:
         server.cleanup()
+        # Its own clean-up at exit would make the folder of its lock file anew.
+        atexit.unregister(server._cleanup)
         shutil.rmtree(folder)
 
 

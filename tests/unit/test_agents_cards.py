@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 from typing import Any
 
@@ -164,6 +165,8 @@ UNREADABLE = "header or payload is not base64url of a JSON object"
         (" " + CARD.jws, UNREADABLE),
         ("A" * (JWS_CHARS_MAX + 1), "the card is too long"),
     ],
+    # The tokens differ from run to run; the names of the tests must not.
+    ids=itertools.count(),
 )
 def test_refused_with_a_reason(token: str, reason: str) -> None:
     verdict = verify_card(token, pem_of)
@@ -185,7 +188,7 @@ def test_one_card_has_one_spelling() -> None:
         assert not verify_card(respelt, pem_of).valid
 
 
-@pytest.mark.parametrize("pem", ["", "no pem", AGENT.public_pem.replace("M", "!"), "é"])
+@pytest.mark.parametrize("pem", ["", "no pem", AGENT.public_pem.replace("M", "!"), "é"], ids=range(4))
 def test_a_stored_key_that_cannot_be_read_is_a_verdict(pem: str) -> None:
     assert verify_card(CARD.jws, lambda _agent, _kid: pem).reason == "the agent's key cannot be read"
 

@@ -87,6 +87,12 @@ def test_depth_is_bounded() -> None:
     assert canonical_json(nested(DEPTH_MAX))
     with pytest.raises(CanonicalError):
         canonical_json(nested(DEPTH_MAX + 1))
+    lists: list[Any] = []
+    for _ in range(DEPTH_MAX - 2):
+        lists = [lists]
+    assert canonical_json({"a": lists})
+    with pytest.raises(CanonicalError):
+        canonical_json({"a": [lists]})
     around: dict[str, Any] = {}
     around["self"] = [around]
     with pytest.raises(CanonicalError):

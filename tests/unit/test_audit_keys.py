@@ -21,6 +21,7 @@ from ainfera_gateway.audit.keys import (
     CHECKPOINT_KEY_FILE,
     DATA_KEY_FILE,
     KeyFileError,
+    _create,
     key_id,
     load_or_create_bytes,
     load_or_create_keys,
@@ -107,6 +108,14 @@ def test_processes_that_start_together_end_with_one_key(tmp_path: Path) -> None:
         child.stdin.flush()
     printed = {child.communicate(timeout=60)[0].strip() for child in children}
     assert printed == {load_or_create_bytes(path).hex()}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shared.key"]
+
+
+def test_a_key_that_another_process_made_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "shared.key"
+    _create(path, b"first")
+    _create(path, b"second")
+    assert path.read_bytes() == b"first"
     assert [entry.name for entry in tmp_path.iterdir()] == ["shared.key"]
 
 

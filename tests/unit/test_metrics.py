@@ -114,7 +114,25 @@ def test_a_request_is_counted_and_timed() -> None:
     assert found["ainfera_http_requests_total", (*labels, ("status", "200"))] == 3
     assert found["ainfera_http_requests_total", (("method", "GET"), ("path", "unmatched"), ("status", "404"))] == 1
     name = "ainfera_http_request_duration_seconds"
-    bounds = ".001 .0025 .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10 30 60 120 inf".split()
+    bounds = [
+        ".001",
+        ".0025",
+        ".005",
+        ".01",
+        ".025",
+        ".05",
+        ".1",
+        ".25",
+        ".5",
+        "1",
+        "2.5",
+        "5",
+        "10",
+        "30",
+        "60",
+        "120",
+        "inf",
+    ]
     buckets = {
         float(dict(key[1])["le"]): value
         for key, value in found.items()
@@ -131,13 +149,14 @@ def test_paths_past_200_read_other_and_known_ones_stay() -> None:
     for number in range(PATHS_MAX + 50):
         made.note_request("GET", f"/p{number}", 200, 0.001)
     made.note_request("GET", "/p0", 200, 0.001)
+    made.note_request("GET", None, 404, 0.001)
     counts = {
         dict(labels)["path"]: value
         for (name, labels), value in parsed(render(made.registry)).items()
         if name == "ainfera_http_requests_total"
     }
-    assert len(counts) == PATHS_MAX + 1
-    assert (counts["other"], counts["/p0"], counts["/p199"]) == (50, 2, 1)
+    assert len(counts) == PATHS_MAX + 2
+    assert (counts["other"], counts["/p0"], counts["/p199"], counts["unmatched"]) == (50, 2, 1, 1)
     assert "/p200" not in counts
 
 

@@ -6,6 +6,7 @@ import typer
 
 from ainfera_gateway.cli.audit import audit_app
 from ainfera_gateway.cli.db import db_app
+from ainfera_gateway.cli.demo import demo_command
 from ainfera_gateway.cli.doctor import doctor_command
 from ainfera_gateway.cli.local import local_app
 from ainfera_gateway.cli.serve import serve_command
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve_command)
+app.command("demo")(demo_command)
 app.command("doctor")(doctor_command)
 app.add_typer(db_app)
 app.add_typer(audit_app)
@@ -34,3 +36,7 @@ def version_command() -> None:
 def main() -> None:
     """Entry point of the ``ainfera-gateway`` script."""
     app()
+
+
+if __name__ == "__main__":
+    main()

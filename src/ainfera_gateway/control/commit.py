@@ -30,7 +30,7 @@ def commit(control: Control, unit: Unit) -> Any:
         if is_handle_clash(exc):
             raise handle_taken() from exc
         raise
-    except (sqlite3.OperationalError, OSError, asyncpg.InterfaceError) as exc:
+    except (sqlite3.OperationalError, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as exc:
         _log.exception("a change could not be written", extra={"event": "control_write_failed"})
         raise ledger_unavailable() from exc
 

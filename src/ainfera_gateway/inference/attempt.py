@@ -196,7 +196,7 @@ class Attempt:
                 result.outcome = "server_error" if frame.kind == "error" else "invalid"
                 result.reason, result.retryable = f"{frame.kind}_in_stream", True
                 break
-            if frame.kind == "comment" and not result.relayed:
+            if frame.kind == "comment" and not (result.relayed or any(pieces)):
                 continue
             pieces.append(self.relay.relay(frame))
         data = b"".join(pieces)

@@ -21,6 +21,8 @@ _FIRST = ("time", "level", "event", "logger")
 class JsonLineFormatter(logging.Formatter):
     """Formats a record as ``{"time", "level", "event", "logger", …fields of extra, "exception"?}``.
 
+    ``event`` is what the record names by ``extra={"event": …}``, its sentence then standing beside it as ``message``; a
+    record that names none has its sentence as event.
     Everything outside ASCII and every control character is escaped, so no value can end the line, start another one
     or reach a terminal as an escape sequence. Secrets are scrubbed. ``format`` never raises.
     """

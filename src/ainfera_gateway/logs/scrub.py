@@ -20,6 +20,7 @@ TEXT_CHARS_MAX = 16_384
 _SECRET_CHARS_MIN = 8
 _METRIC_LIKE_CHARS_MAX = 40
 _NAME_CHARS_MIN = 16
+_NAME_CHARS_MAX = 64
 # Ids and hashes are most of what is logged, and no shape below fits into these characters alone.
 _ID_CHARS = "0123456789abcdef-"
 
@@ -35,15 +36,19 @@ _SECRET_ENDINGS = ("_api_key", "_password", "_secret", "_token", "_private_key",
 
 _PAIR_NAMES = (
     r"passw(?:or)?d|pwd|passphrase|secret|api[_-]?key|(?:access|refresh|auth|id)_token|client_secret|private_key"
-    r"|authorization"
+    r"|x[_-]goog[_-]api[_-]key|internal[_-]key|data_key|hmac_key"
 )
 # A named group tells which replacement a hit gets. Order matters: the first alternative that fits wins.
 _SHAPES = (
     r"(?P<pem>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.)*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z))",
     r"(?P<store>\b(?:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?)(?:\+\w+)?://)[^\s\"'<>]*@",
     r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#\"'<>]*@",
+    r"(?P<header>(?i:\b(?:proxy-)?authorization[\"']?\s*[:=]\s*(?:b?[\"'])?))[^\r\n\"',;}]+",
+    r"(?P<cookie>(?i:\b(?:set-)?cookie[\"']?\s*[:=]\s*(?:b?[\"'])?))[^\r\n\"']+",
     r"(?P<scheme>(?i:\b(?:bearer|basic)\s+))[A-Za-z0-9._~+/=-]{8,}",
-    r"(?P<pair>(?i:(?:\b|_)(?:" + _PAIR_NAMES + r")[\"']?\s*[:=]\s*))(?:\"[^\"]*\"|'[^']*'|[^\s\"',;&}]+)",
+    r"(?P<pair>(?i:(?:\b|_)(?:"
+    + _PAIR_NAMES
+    + r")(?:[\"']?\s*[:=]\s*|[\"']\s*,\s*)))(?:b?\"[^\"]*\"|b?'[^']*'|[^\s\"',;&}]+)",
     r"(?P<query>[?&](?i:key|token|sig|signature)=)[^&\s\"'#]+",
     r"(?P<ours>\bainfera_[A-Za-z0-9_-]{16,})",
     r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*",
@@ -56,14 +61,22 @@ _SHAPES = (
     r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})",
     r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
 )
-_KEPT_GROUPS = ("store", "url", "scheme", "pair", "query")
+_KEPT_GROUPS = ("store", "url", "header", "cookie", "scheme", "pair", "query")
 _shapes = re2.compile("|".join(_SHAPES))
+_camel_case = re2.compile(r"([a-z0-9])([A-Z])")
+
+
+def secret_name(name: str) -> bool:
+    """Whether a field of this name holds a secret or a caller's text, whatever its value looks like.
+
+    ``x-api-key``, ``X_API_KEY`` and ``xApiKey`` are one name.
+    """
+    return _secret_name(name[-_NAME_CHARS_MAX:])
 
 
 @lru_cache(maxsize=1024)
-def secret_name(name: str) -> bool:
-    """Whether a field of this name holds a secret or a caller's text, whatever its value looks like."""
-    plain = name.lower().replace("-", "_")
+def _secret_name(name: str) -> bool:
+    plain = _camel_case.sub(r"\1_\2", name).lower().replace("-", "_")
     return plain in _SECRET_NAMES or plain.endswith(_SECRET_ENDINGS)
 
 
@@ -96,6 +109,13 @@ def _metric_like(text: str) -> bool:
     return len(text) <= _METRIC_LIKE_CHARS_MAX and all(char == "_" or "a" <= char <= "z" for char in text)
 
 
+def _names_secret(value: object) -> bool:
+    """Whether this is the first half of a header or another pair that holds a secret."""
+    if isinstance(value, bytes):
+        value = value[-_NAME_CHARS_MAX:].decode("ascii", "replace")
+    return isinstance(value, str) and secret_name(value)
+
+
 class Scrubber:
     """Scrubs texts and values. ``known_secrets`` are exact texts to remove wherever they stand (8 characters up)."""
 
@@ -105,6 +125,9 @@ class Scrubber:
 
     def text(self, text: str) -> str:
         """``text`` without secrets, at most 16,384 characters."""
+        if not text.isascii():
+            # A lone surrogate is escaped by JSON writers and refused by JSON readers.
+            text = text.encode("utf-8", "replace").decode("utf-8")
         for secret in self._known:
             if secret in text:
                 text = text.replace(secret, REDACTED)
@@ -129,6 +152,8 @@ class Scrubber:
             return "[too deep]"
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
+        if isinstance(value, list | tuple) and len(value) == 2 and _names_secret(value[0]):
+            return [self.value(value[0], depth - 1), REDACTED]
         if isinstance(value, list | tuple | set | frozenset):
             items = list(value) if isinstance(value, list | tuple) else sorted(value, key=str)
             kept = [self.value(item, depth - 1) for item in items[:ITEMS_MAX]]

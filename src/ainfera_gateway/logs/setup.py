@@ -54,7 +54,7 @@ def configure(
     return handler
 
 
-def emit(logger: logging.Logger, level: int, event: str, **fields: object) -> None:
+def emit(logger: logging.Logger, level: int, event: str, /, **fields: object) -> None:
     """Log ``event`` with ``fields`` such as ``trace_id``. Unlike ``extra=``, no field name can raise here."""
     if not logger.isEnabledFor(level):
         return

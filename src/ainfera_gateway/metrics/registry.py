@@ -23,11 +23,15 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label: its name, and either the closed set of its values or how many distinct values it may take."""
+    """A label: its name, and either the closed set of its values or how many distinct values it may take.
+
+    ``reserved`` values are admitted beyond that number.
+    """
 
     name: str
     values_max: int = LABEL_VALUES_MAX
     values: frozenset[str] | None = None
+    reserved: frozenset[str] = frozenset()
 
 
 class CounterSeries:
@@ -141,7 +145,7 @@ class Family(Generic[SeriesT]):
     def _bounded(label: Label, seen: set[str], value: str) -> str:
         if label.values is not None:
             return value if value in label.values else OTHER
-        if value not in seen:
+        if value not in seen and value not in label.reserved:
             if len(seen) >= label.values_max:
                 return OTHER
             seen.add(value)

@@ -37,7 +37,7 @@ class Series:
         self._clock = clock
         self._newest_event_us: int | None = None
         method = Label("method", values=_METHODS)
-        path = Label("path", values_max=PATHS_MAX)
+        path = Label("path", values_max=PATHS_MAX, reserved=frozenset({UNMATCHED}))
         self.http_requests = registry.counter(
             "ainfera_http_requests_total",
             "Requests answered, by method, route template and status.",

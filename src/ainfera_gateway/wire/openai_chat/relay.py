@@ -33,6 +33,7 @@ class StreamRelay:
         self._head_out = b""
         self._usage_frame: Frame | None = None
         self._identity: dict[str, Any] = {}
+        self._finished = False
         self.text_chars = 0
         self.text_bytes = 0
         self.visible = False
@@ -47,6 +48,9 @@ class StreamRelay:
         if frame.is_usage_only:
             self._usage_frame = frame
             return b""
+        if self._finished and _is_void_usage(frame):
+            return b""
+        self._finished = self._finished or frame.finish_reason_native is not None
         if frame.text_chars or frame.visible:
             self.text_chars += frame.text_chars
             self.text_bytes += frame.text_bytes
@@ -113,6 +117,12 @@ class StreamRelay:
 def error_frame(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> bytes:
     """The last event of a stream that failed after its first byte; no ``[DONE]`` follows it."""
     return b"data: " + error_body(status, code, message, details=details) + b"\n\n"
+
+
+def _is_void_usage(frame: Frame) -> bool:
+    """A usage chunk that reports nothing: ours takes its place for a caller who asked, and no other expects one."""
+    document = frame.document or {}
+    return "usage" in document and not document["usage"] and not document.get("choices")
 
 
 def _reframed(frame: Frame, data: bytes) -> bytes:
