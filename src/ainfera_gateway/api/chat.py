@@ -36,7 +36,7 @@ class ChatHandler:
         context = context_of(scope)
         body = await read_body(receive, BODY_BYTES_MAX)
         parsed = self._parse(body)
-        key = _idempotency_key(scope)
+        key = _idempotency_key(scope, flat=self._flat)
         fingerprint = hashlib.sha256(context.route.encode() + b"\n" + body).hexdigest() if key else ""
         origin = Origin(_caller(context), context.trace_id, context.span_id, "native" if self._flat else "openai")
         ask = Asked(parsed, key_hash=_key_hash(key), fingerprint=fingerprint)
@@ -130,12 +130,13 @@ def _key_hash(key: str | None) -> str | None:
     return None if key is None else hashlib.sha256(key.encode()).hexdigest()
 
 
-def _idempotency_key(scope: Scope) -> str | None:
+def _idempotency_key(scope: Scope, *, flat: bool) -> str | None:
     key = header(scope, b"idempotency-key")
     if key is None:
         return None
     if not key or len(key) > _IDEMPOTENCY_CHARS_MAX or not key.isprintable():
+        status, code = (422, "validation_error") if flat else (400, "invalid_request")
         raise GatewayError(
-            400, "invalid_request", "Idempotency-Key must be 1 to 255 printable characters.", field="Idempotency-Key"
+            status, code, "Idempotency-Key must be 1 to 255 printable characters.", field="Idempotency-Key"
         )
     return key

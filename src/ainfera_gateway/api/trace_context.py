@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
+
+from ainfera_gateway.ids import random_bytes
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
@@ -27,14 +28,14 @@ class TraceContext:
 
 def trace_context(traceparent: str | None, trace_id_header: str | None) -> TraceContext:
     """``traceparent`` wins, then ``X-Ainfera-Trace-Id``; an invalid header is ignored whole."""
-    span_id = os.urandom(8).hex()
+    span_id = random_bytes(8).hex()
     if traceparent is not None:
         parsed = _TRACEPARENT.fullmatch(traceparent)
         if parsed and _acceptable(parsed):
             return TraceContext(parsed.group(2), span_id, parsed.group(3))
     if trace_id_header is not None and _TRACE_ID.fullmatch(trace_id_header) and trace_id_header != _ZERO_TRACE:
         return TraceContext(trace_id_header, span_id, None)
-    return TraceContext(os.urandom(16).hex(), span_id, None)
+    return TraceContext(random_bytes(16).hex(), span_id, None)
 
 
 def _acceptable(parsed: re.Match[str]) -> bool:

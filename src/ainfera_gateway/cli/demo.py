@@ -123,7 +123,7 @@ def _paid(show: Show, walk: Walk, calls: list[Call]) -> None:
 def _proved(show: Show, walk: Walk, data_dir: Path) -> None:
     show.step("proof")
     show.proof(walk.prove())
-    export = data_dir / f"{walk.signup.agent_handle}.annex-iv.json"
+    export = data_dir / "demo.annex-iv.json"
     export.write_text(json.dumps(walk.annex_iv(), indent=1), "utf-8")
     result = verify_export(export.read_bytes())
     if not result.valid:

@@ -35,10 +35,8 @@ class Show:
 
     def title(self) -> None:
         self.console.print("\n[bold]Ainfera gateway[/bold]: one agent, three calls, all paid and proved.")
-        self.console.print(
-            "[dim]Everything runs on this machine; nothing is sent anywhere. The model has 135 million[/dim]\n"
-            "[dim]parameters: its answers are real, not wise.[/dim]"
-        )
+        self._line("Every call stays on this machine. The model has 135 million parameters:", indent=0, dim=True)
+        self._line("its answers are real, not wise.", indent=0, dim=True)
 
     def step(self, name: str) -> None:
         self._step = name
@@ -127,9 +125,7 @@ class Show:
     def end(self, data_dir: Path) -> None:
         self.console.print("\n[bold green]All steps succeeded.[/bold green] The gateway was stopped.")
         self._line("go on with: make serve", indent=0)
-        self._line(
-            f"the same by hand: AINFERA_LOCAL_MODEL=1 ainfera-gateway serve --data-dir {data_dir}", indent=0, dim=True
-        )
+        self._line(f"or: ainfera-gateway serve --local-model smollm2 --data-dir {data_dir}", indent=0, dim=True)
 
     def note(self, text: str) -> None:
         self._line(text, indent=0, dim=True)
@@ -141,9 +137,10 @@ class Show:
         self._line(text, indent=0)
 
     def _figures(self, call: Call) -> None:
-        first = "" if call.first_token_ms is None else f"first token after {call.first_token_ms} ms, "
         tokens = f"{call.input_tokens} + {call.output_tokens} tokens"
-        self._line(f"{call.model}  {tokens}  {_usd(call.cost_usd)}  {first}{call.total_ms} ms", dim=True)
+        self._line(f"{call.model}  {tokens}  {_usd(call.cost_usd)}  {call.total_ms} ms", dim=True)
+        if call.first_token_ms is not None:
+            self._line(f"first token after {call.first_token_ms} ms", dim=True)
 
     def _good(self, text: str) -> None:
         self._block(Text.assemble(("ok ", "bold green"), text))

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy import Engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -93,7 +94,7 @@ def _examine(found: Findings, settings: Settings, reference: str | None) -> None
     try:
         with reader.connect() as connection:
             _models(found, settings, _catalog(connection))
-            _limits(found, connection, settings, reference)
+        _limits(found, reader, settings, reference)
     finally:
         reader.dispose()
 
@@ -124,15 +125,16 @@ def _models(found: Findings, settings: Settings, catalog: Catalog) -> None:
         found.problems.append("no model can be called: set one of the variables above")
 
 
-def _limits(found: Findings, connection: Connection, settings: Settings, reference: str | None) -> None:
+def _limits(found: Findings, reader: Engine, settings: Settings, reference: str | None) -> None:
     now_us = SystemClock().now_us()
-    switch = read_switch(connection, settings, now_us)
+    switch = read_switch(reader, settings, now_us)
     found.add("kill switch", _shown_switch(switch))
     if switch.engaged:
         found.problems.append("the kill switch is engaged: calls are refused")
     if reference is None:
         return
-    agents = read_agents(connection, reference, now_us)
+    with reader.connect() as connection:
+        agents = read_agents(connection, reference, now_us)
     if not agents:
         found.problems.append(f"there is no agent {reference!r}")
     for agent in agents:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.engine import Connection
 
 from ainfera_gateway.clock import utc_day, utc_month
+from ainfera_gateway.control.killswitch import recorded_killswitch
 from ainfera_gateway.ids import is_id
-from ainfera_gateway.money import parse_usd
 from ainfera_gateway.settings import Settings
-from ainfera_gateway.storage.tables import agents, settings_changes, wallets
-
-_KILLSWITCH = "killswitch"
+from ainfera_gateway.storage.tables import agents, wallets
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +62,13 @@ class AgentLimits:
         return max(least, 0), because
 
 
-def read_switch(connection: Connection, settings: Settings, now_us: int) -> Switch:
+def read_switch(reader: Engine, settings: Settings, now_us: int) -> Switch:
     """The kill switch: what operators changed by hand over what the settings say."""
-    by_hand, threshold = False, settings.killswitch_picousd
-    changes = select(settings_changes.c.value).where(settings_changes.c.name == _KILLSWITCH)
-    for value in connection.execute(changes.order_by(settings_changes.c.id)).scalars():
-        change = json.loads(value)
-        by_hand = change.get("engaged", by_hand)
-        threshold = parse_usd(change["threshold_usd"]) if "threshold_usd" in change else threshold
-    spent = connection.execute(
-        select(func.coalesce(func.sum(wallets.c.day_spent_picousd), 0)).where(wallets.c.day == utc_day(now_us))
-    ).scalar_one()
-    return Switch(by_hand, settings.killswitch_enabled, threshold, int(spent))
+    by_hand, threshold = recorded_killswitch(reader)
+    today = select(func.coalesce(func.sum(wallets.c.day_spent_picousd), 0)).where(wallets.c.day == utc_day(now_us))
+    with reader.connect() as connection:
+        spent = connection.execute(today).scalar_one()
+    return Switch(by_hand, settings.killswitch_enabled, threshold or settings.killswitch_picousd, int(spent))
 
 
 def read_agents(connection: Connection, reference: str, now_us: int) -> list[AgentLimits]:

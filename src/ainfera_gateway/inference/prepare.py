@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from ainfera_gateway.canonical.request import ChatRequest
 from ainfera_gateway.catalog.model import Catalog, Model
 from ainfera_gateway.clock import Clock
 from ainfera_gateway.errors import GatewayError
-from ainfera_gateway.ids import new_id
+from ainfera_gateway.ids import new_id, random_bytes
 from ainfera_gateway.inference.facts import AgentFacts, Facts
 from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.inference.plan import CallPlan, Target
@@ -172,7 +171,7 @@ class Planner:
     def _facts(
         self, origin: Origin, asked: Asked, agent: AgentFacts, decision: Decision, ids: tuple[str, str]
     ) -> CallFacts:
-        salt = os.urandom(16)
+        salt = random_bytes(16)
         request = asked.parsed.request
         chosen = decision.chosen
         projected = 0 if chosen is None else decision.candidate(chosen.slug).projected_picousd

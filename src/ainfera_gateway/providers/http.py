@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ainfera_gateway.providers.connection import Connection, UpstreamError
 
 _CONNECT_TIMEOUT_S = 10.0
-_IDLE_S = 60.0
+_IDLE_S = 30.0
 # The local model's server closes idle connections after 5 s; a pool that keeps them longer would lose calls.
 _SHORT_IDLE_S = 3.0
 _IDLE_MAX = 256
