@@ -79,7 +79,9 @@ def _calls(connection: sqlite3.Connection) -> list[str]:
     marks = ", ".join("?" * len(TERMINAL_EVENTS))
     events = Counter(
         json.loads(row[0])["inference_id"]
-        for row in connection.execute(f"SELECT payload FROM audit_events WHERE event_type IN ({marks})", TERMINAL_EVENTS)
+        for row in connection.execute(
+            f"SELECT payload FROM audit_events WHERE event_type IN ({marks})", TERMINAL_EVENTS
+        )
     )
     for name in calls:
         for what, counted in (("outcomes", outcomes), ("agent transfers", debits), ("terminal events", events)):
@@ -134,7 +136,9 @@ def _chains(connection: sqlite3.Connection) -> list[str]:
         " FROM audit_events ORDER BY agent_id, seq"
     ):
         chains.setdefault(row[0], []).append(row)
-    costs = dict(connection.execute("SELECT inference_id, amount_picousd FROM transfers WHERE kind = 'debit'").fetchall())
+    costs = dict(
+        connection.execute("SELECT inference_id, amount_picousd FROM transfers WHERE kind = 'debit'").fetchall()
+    )
     for agent_id, rows in chains.items():
         events = [_event(row) for row in rows]
         try:

@@ -168,7 +168,11 @@ class Gateway:
     @property
     def public_url(self) -> str:
         """Where callers reach this gateway."""
-        return (self.settings.public_url or f"http://{self.settings.host}:{self.settings.port}").rstrip("/")
+        if self.settings.public_url:
+            return self.settings.public_url.rstrip("/")
+        # An address that means "all of this machine's" is none that a caller can use.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
+        return f"http://[{host}]:{self.settings.port}" if ":" in host else f"http://{host}:{self.settings.port}"
 
     async def _start_local_model(self) -> None:
         if not self.settings.local_model:

@@ -30,7 +30,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    data_dir: Path = Path(".ainfera")
+    data_dir: Path = Path(".data")
     database_url: str = ""
     auto_migrate: bool = False
     internal_key: str = field(default="", repr=False)

@@ -153,3 +153,18 @@ def check_receipt(answer: Answer, paid: int, model: str, tokens: tuple[int, int]
     said = answer.document if "cost_usd" in answer.document else answer.document["ainfera"]
     assert said["cost_usd"] == usd(paid)
     assert said["inference_id"] == answer.inference_id
+
+
+def check_error(answer: Answer, path: str, code: str, kind: str) -> None:
+    """The error of a call in the shape of its dialect, with the trace it can be found by."""
+    trace_id = answer.headers["x-ainfera-trace-id"]
+    if path == OPENAI:
+        error = answer.document["error"]
+        assert set(answer.document) == {"error"}
+        assert (error["code"], error["type"]) == (code, kind)
+        assert {"message", "type", "param", "code"} <= set(error)
+    else:
+        document = answer.document
+        assert (document["code"], document["error"], document["request_id"]) == (code, code, trace_id)
+        assert document["detail"]["code"] == code
+        assert document["message"]

@@ -20,7 +20,15 @@ WEATHER_TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
-MODELS = ("ainfera-inference", "gpt-5-5", "mistral-large-3", "gemini-3-1-pro", "grok-4", "claude-opus-4-7", "ainfera-auto")
+MODELS = (
+    "ainfera-inference",
+    "gpt-5-5",
+    "mistral-large-3",
+    "gemini-3-1-pro",
+    "grok-4",
+    "claude-opus-4-7",
+    "ainfera-auto",
+)
 
 # How the provider misbehaves; those without "stream" or "plain" fit both.
 FAULTS = (

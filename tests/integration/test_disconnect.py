@@ -254,7 +254,7 @@ def test_what_came_after_the_caller_left_is_there_when_it_asks_again(
 def test_a_caller_who_stops_reading_and_leaves_does_not_hold_the_call_open(
     gateway: GatewayProcess, simulator: Simulator, agent: dict[str, Any], books: Books
 ) -> None:
-    body = body_of("big=60000 ignore_max per_event=20", stream=True)
+    body = body_of("big=400000 ignore_max per_event=4", stream=True)
     with RawStream(gateway.url, CHAT, body, agent["api_key"]) as stream:
         stream.open()
         attempt = open_attempt(simulator, sent=50)

@@ -14,6 +14,7 @@ from tests.integration.calls import NATIVE, OPENAI, TEXT, Caller, check_settled,
 from tests.simulator.process import Simulator
 
 MODEL = "gpt-5-5"
+JSON = {"content-type": "application/json"}
 KEY = {"idempotency-key": "the-same-again"}
 
 both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -74,21 +75,20 @@ def test_another_request_under_the_key_is_a_conflict(
 def test_the_key_of_a_call_that_runs_is_in_flight(caller: Caller, simulator: Simulator) -> None:
     text = f"{TEXT} [[sim:wait_ack]]"
     body = {"model": MODEL, "messages": messages_of(text), "stream": True}
-    with caller.gateway.client(caller.key) as client:
-        with client.stream("POST", OPENAI, content=json.dumps(body), headers={**KEY, **JSON}) as running:
-            assert running.status_code == 200
-            attempt = simulator.live()[-1]["attempt"]
-            second = caller.call(text, model=MODEL, stream=True, headers=KEY)
-            assert (second.status, second.error["code"]) == (409, "idempotency_in_flight")
-            assert int(second.headers["retry-after"]) >= 1
-            while any(live["attempt"] == attempt for live in simulator.live()):
-                simulator.ack(attempt)
-            first = running.read()
+    with (
+        caller.gateway.client(caller.key) as client,
+        client.stream("POST", OPENAI, content=json.dumps(body), headers={**KEY, **JSON}) as running,
+    ):
+        assert running.status_code == 200
+        attempt = simulator.live()[-1]["attempt"]
+        second = caller.call(text, model=MODEL, stream=True, headers=KEY)
+        assert (second.status, second.error["code"]) == (409, "idempotency_in_flight")
+        assert int(second.headers["retry-after"]) >= 1
+        while any(live["attempt"] == attempt for live in simulator.live()):
+            simulator.ack(attempt)
+        first = running.read()
     assert caller.call(text, model=MODEL, stream=True, headers=KEY).body == first
     assert len(caller.books.outcomes(caller.agent_id)) == 1
-
-
-JSON = {"content-type": "application/json"}
 
 
 @both_ways
@@ -165,9 +165,11 @@ def test_a_key_is_one_agent_s_own(caller: Caller, new_agent: Any) -> None:
 def test_a_caller_who_left_finds_the_whole_answer_under_its_key(caller: Caller, simulator: Simulator) -> None:
     text = f"{TEXT} [[sim:pace=30]]"
     body = {"model": MODEL, "messages": messages_of(text), "stream": True}
-    with caller.gateway.client(caller.key) as client:
-        with client.stream("POST", OPENAI, content=json.dumps(body), headers={**KEY, **JSON}) as leaving:
-            next(leaving.iter_lines())
+    with (
+        caller.gateway.client(caller.key) as client,
+        client.stream("POST", OPENAI, content=json.dumps(body), headers={**KEY, **JSON}) as leaving,
+    ):
+        next(leaving.iter_lines())
     outcome = caller.books.outcome_of(caller.agent_id)
     assert (outcome["outcome_status"], outcome["usage_source"]) == ("client_cancelled", "provider")
     count, balance = simulator.count(), caller.balance

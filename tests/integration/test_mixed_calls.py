@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Aftermath:
 
 
 @pytest.fixture(scope="module")
-def aftermath(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
+def aftermath(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Aftermath:
     environment = provider_environment(simulator.base_url)
     environment |= {"LOCAL_BASE_URL": simulator.base_url, "AINFERA_ATTEMPT_TIMEOUT_S": "0.7"}
     environment |= {"AINFERA_DISCONNECT_DRAIN_S": "0.3", "AINFERA_SPEND_KILLSWITCH_USD": "1000"}
@@ -43,7 +43,7 @@ def aftermath(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) ->
         assert simulator.wait_idle(15)
         assert gateway.stop() == 0
     seen = [one.begin["attempt"] for one in simulator.seen()]
-    yield Aftermath(gateway.database, seen, tally)
+    return Aftermath(gateway.database, seen, tally)
 
 
 def test_every_call_is_seen_paid_and_proved_once(aftermath: Aftermath) -> None:
@@ -103,8 +103,10 @@ _COLUMNS = "agent_id, inference_id, debit_account, credit_account, amount_picous
 FAULTS: dict[str, tuple[str, str]] = {
     "an outcome is removed": (f"DELETE FROM routing_outcomes WHERE inference_id = {_SOME_CALL}", "0 outcomes"),
     "a transfer is doubled": (
-        f"INSERT INTO transfers SELECT 'doubled', {_COLUMNS}, created_us FROM transfers"
-        f" WHERE kind = 'debit' AND inference_id = {_SOME_CALL}",
+        (
+            f"INSERT INTO transfers SELECT 'doubled', {_COLUMNS}, created_us FROM transfers"
+            f" WHERE kind = 'debit' AND inference_id = {_SOME_CALL}"
+        ),
         "2 agent transfers",
     ),
     "a transfer is missing": (
@@ -113,8 +115,11 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "an attempt is missing": (f"DELETE FROM attempts WHERE inference_id = {_SOME_CALL}", "left and is not stored"),
     "an attempt is made up": (
-        "INSERT INTO attempts SELECT 'made-up', inference_id, 99, provider, model, 'ok', upstream_status, NULL, ttft_us,"
-        " latency_us, input_tokens, output_tokens, cost_picousd, usage_source, created_us FROM attempts LIMIT 1",
+        (
+            "INSERT INTO attempts SELECT 'made-up', inference_id, 99, provider, model, 'ok', upstream_status, NULL,"
+            " ttft_us, latency_us, input_tokens, output_tokens, cost_picousd, usage_source, created_us FROM attempts"
+            " LIMIT 1"
+        ),
         "the provider never saw it",
     ),
     "a terminal event is missing": (
@@ -122,8 +127,10 @@ FAULTS: dict[str, tuple[str, str]] = {
         "0 terminal events",
     ),
     "an event is altered": (
-        "UPDATE audit_events SET payload = replace(payload, '\"outcome_status\":\"succeeded\"',"
-        " '\"outcome_status\":\"SUCCEEDED\"') WHERE event_type = 'receipt.created'",
+        (
+            'UPDATE audit_events SET payload = replace(payload, \'"outcome_status":"succeeded"\','
+            " '\"outcome_status\":\"SUCCEEDED\"') WHERE event_type = 'receipt.created'"
+        ),
         "the published SDK rejects the chain",
     ),
     "a balance is raised": ("UPDATE wallets SET balance_picousd = balance_picousd + 1", "its transfers say"),

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import openai
@@ -90,7 +91,7 @@ def test_a_provider_that_speaks_every_200_ms_is_heard_every_200_ms(
                 if not piece.data.startswith(b"data: [DONE]"):
                     seen.append(piece.at_s)
             assert len(seen) == 6, "role, four deltas, finish: each in a piece of its own"
-            return [abs(later - earlier - 0.2) for earlier, later in zip(seen, seen[1:], strict=False)]
+            return [abs(later - earlier - 0.2) for earlier, later in pairwise(seen)]
 
     assert max(best_of_rounds(one)) < WITHIN_S
 
@@ -163,7 +164,10 @@ SHAPES = {
 TOOLS = [
     {
         "type": "function",
-        "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+        "function": {
+            "name": "get_weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
     }
 ]
 
@@ -299,7 +303,9 @@ def test_the_official_sdk_is_told_that_a_stream_broke(
     assert caught.value.code == "provider_error"
 
 
-@pytest.mark.parametrize("directive", ["500", "reset", "error_after=0", "truncate=0", "garbage=data garbage_after=0", "400"])
+@pytest.mark.parametrize(
+    "directive", ["500", "reset", "error_after=0", "truncate=0", "garbage=data garbage_after=0", "400"]
+)
 def test_a_failure_before_the_first_byte_is_a_plain_error(
     directive: str, gateway: GatewayProcess, agent: dict[str, Any]
 ) -> None:

@@ -78,9 +78,13 @@ async def judged(made: Rooms, call: CallPlan, provider: Provider) -> str:
     assert made.rows("SELECT 1 FROM holds WHERE inference_id = :i", i=inference_id) == []
     assert made.rows("SELECT held_picousd FROM wallets WHERE agent_id = :a", a=AGENT_ID) == [(0,)]
     accepted = made.rows("SELECT 1 FROM inferences WHERE id = :i", i=inference_id)
-    outcomes = made.rows("SELECT outcome_status, attempts FROM routing_outcomes WHERE inference_id = :i", i=inference_id)
+    outcomes = made.rows(
+        "SELECT outcome_status, attempts FROM routing_outcomes WHERE inference_id = :i", i=inference_id
+    )
     assert len(outcomes) == len(accepted)
-    rows = made.rows("SELECT id, reason, outcome FROM attempts WHERE inference_id = :i ORDER BY ordinal", i=inference_id)
+    rows = made.rows(
+        "SELECT id, reason, outcome FROM attempts WHERE inference_id = :i ORDER BY ordinal", i=inference_id
+    )
     left = [row[0] for row in rows if row[1] != "not_sent"]
     assert left == provider.sent, "each request that left has its row, in order, and no row tells of one that did not"
     if not outcomes:

@@ -87,6 +87,9 @@ def migrate(database: Database) -> str:
     An SQLite file that holds data is copied beside itself first. PostgreSQL is migrated under an advisory lock.
     Raises ``SchemaError`` for a database of a newer version.
     """
+    if database.is_sqlite:
+        # Sealed or not, what stands in it is the owner's alone.
+        Path(database.path).touch(mode=0o600)
     head = head_revision()
     current = current_revision(database)
     if current == head:

@@ -1,0 +1,281 @@
+"""The command as a person and as a supervisor meet it: starts, refusals, the banner, doctor, the schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ainfera_gateway.cli.limits import AgentLimits, Switch
+from ainfera_gateway.settings import READERS
+from ainfera_gateway.version import __version__
+from tests.gateway_process import GatewayProcess, provider_environment
+from tests.simulator.process import Simulator
+
+COMMAND = str(Path(sys.executable).parent / "ainfera-gateway")
+SECRETS = {
+    "AINFERA_INTERNAL_KEY": "internal-canary-93f1c7aa50",
+    "AINFERA_DATA_KEY": "ab" * 32,
+    "OPENAI_API_KEY": "canary-openai-5d2e9b71c4",
+}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [COMMAND, *arguments], env=kept | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    for word in ("ainfera-gateway: ", *words):
+        assert word in done.stderr
+
+
+def test_it_says_its_version_and_its_commands() -> None:
+    assert run("version").stdout == f"{__version__}\n"
+    helped = run("--help").stdout
+    for command in ("serve", "demo", "doctor", "db", "audit", "local", "version"):
+        assert re.search(rf"│ {command}\b", helped)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"AINFERA_PROT": "8000"}, "AINFERA_PROT"),
+        ({"AINFERA_PORT": "eighty"}, "AINFERA_PORT"),
+        ({"AINFERA_SPEND_KILLSWITCH_USD": "0"}, "AINFERA_SPEND_KILLSWITCH_USD"),
+        ({"AINFERA_CONFIG": "missing.toml"}, "AINFERA_CONFIG"),
+        ({"AINFERA_WORKERS": "2", "AINFERA_DATABASE_URL": "postgresql://localhost/a"}, "AINFERA_WORKERS"),
+        ({"AINFERA_WORKERS": "2"}, "AINFERA_WORKERS"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "localhost:1"}, "OPENAI_BASE_URL"),
+        ({"AINFERA_LOCAL_MODEL": "missing.gguf"}, "AINFERA_LOCAL_MODEL"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_its_name(environment: dict[str, str], named: str, tmp_path: Path) -> None:
+    done = run("serve", "--port", "0" if named != "AINFERA_PORT" else "x", "--data-dir", str(tmp_path), **environment)
+    if named == "AINFERA_PORT":  # a flag is read before the environment, and by the command line itself
+        done = run("serve", "--data-dir", str(tmp_path), **environment)
+    assert_one_line(done, 2, named)
+
+
+def test_a_local_model_that_was_not_pulled_is_a_hint(tmp_path: Path) -> None:
+    done = run("serve", "--local-model", "smollm2", "--data-dir", str(tmp_path))
+    assert_one_line(done, 2, f"run `ainfera-gateway local pull --data-dir {tmp_path}`")
+
+
+def test_a_model_file_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGML")
+    done = run("serve", "--port", "0", "--local-model", str(tmp_path / "model.gguf"), "--data-dir", str(tmp_path / "d"))
+    assert_one_line(done, 1, "not a GGUF file")
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert_one_line(
+            run("serve", "--port", str(port), "--data-dir", str(tmp_path)), 1, f"cannot listen on 127.0.0.1:{port}"
+        )
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    import sqlite3
+
+    assert run("db", "migrate", "--data-dir", str(tmp_path)).returncode == 0
+    with sqlite3.connect(tmp_path / "ainfera.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    assert_one_line(run("serve", "--port", "0", "--data-dir", str(tmp_path)), 1, "9999", "upgrade the gateway")
+    assert_one_line(run("db", "migrate", "--data-dir", str(tmp_path)), 1, "9999")
+
+
+def test_the_schema_is_shown_and_brought_up_to_date(tmp_path: Path) -> None:
+    before = run("db", "status", "--data-dir", str(tmp_path))
+    assert before.returncode == 1
+    assert "not there yet" in before.stdout
+    assert list(tmp_path.iterdir()) == []  # looking makes nothing
+    assert run("db", "migrate", "--data-dir", str(tmp_path)).returncode == 0
+    assert run("db", "status", "--data-dir", str(tmp_path)).returncode == 0
+    assert "already" in run("db", "migrate", "--data-dir", str(tmp_path)).stdout
+
+
+def test_an_unreachable_database_shows_no_password() -> None:
+    url = "postgresql://me:canary-password@127.0.0.1:1/none?connect_timeout=2"
+    for command in (("db", "status"), ("doctor",)):
+        done = run(*command, "--database-url", url)
+        assert_one_line(done, 1, "the database cannot be used")
+        assert "canary-password" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
+        environment = provider_environment(simulator.base_url, "MISTRAL") | SECRETS
+        environment |= {
+            "LOCAL_BASE_URL": simulator.base_url,
+            "LOCAL_API_KEY": "canary-local-1b7e",
+            "AINFERA_LOG_LEVEL": "error",
+        }
+        with GatewayProcess(tmp_path_factory.mktemp("data"), environment) as gateway:
+            yield gateway
+
+
+def test_ready_is_one_line_whatever_the_level(running: GatewayProcess) -> None:
+    assert len(running.raw) == 1
+    (line,) = running.log
+    assert line["event"] == "ready"
+    assert line["models"] == ["gpt-5-5", "mistral-large-3", "smollm2-135m-instruct"]
+    assert line["version"] == __version__
+    assert httpx.get(f"{line['url']}/health").json() == {"status": "ok"}
+    assert not any(secret in running.raw[0] for secret in SECRETS.values())
+
+
+def test_answers_name_the_port_that_was_found(running: GatewayProcess) -> None:
+    key = running.signup("port-agent")["api_key"]
+    with running.client(key) as client:
+        body = {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "hello"}]}
+        answer = client.post("/v1/chat/completions", json=body)
+        assert answer.status_code == 200
+        assert answer.headers["x-ainfera-audit-url"].startswith(f"{running.url}/v1/audit/")
+        assert client.get(answer.headers["x-ainfera-audit-url"]).json()["valid"] is True
+
+
+def test_a_second_gateway_on_the_same_file_is_refused(running: GatewayProcess) -> None:
+    assert_one_line(run("serve", "--port", "0", "--data-dir", str(running.data_dir)), 1, "another gateway")
+
+
+def test_doctor_shows_what_limits_an_agent_and_no_secret(running: GatewayProcess) -> None:
+    bundle = running.signup("capped-agent", per_call_cap_usd="0.10", daily_cap_usd="1.00")
+    environment = {**SECRETS, "LOCAL_BASE_URL": "http://127.0.0.1:1"}
+    for reference in ("capped-agent", bundle["agent_id"]):
+        done = run("doctor", "--agent", reference, "--data-dir", str(running.data_dir), **environment)
+        assert done.returncode == 0, done.stdout
+        shown = {line[:14].strip(): line[14:].strip() for line in done.stdout.splitlines()}
+        assert shown["models"] == "gpt-5-5, smollm2-135m-instruct"
+        assert shown["balance"] == "$5.00, $0.00 of it held"
+        assert shown["per-call cap"] == "$0.10"
+        assert shown["daily cap"] == "$1.00, $0.00 spent today"
+        assert shown["next call"] == "may cost up to $0.10: the per-call cap"
+        assert shown["internal key"] == "set"
+        assert not any(secret in done.stdout + done.stderr for secret in (*SECRETS.values(), bundle["api_key"]))
+
+
+def test_doctor_fails_on_what_stands_in_the_way(running: GatewayProcess) -> None:
+    bundle = running.signup("suspended-agent")
+    with running.client(bundle["api_key"]) as client:
+        assert client.post(f"/v1/agents/{bundle['agent_id']}/suspend").status_code == 200
+    done = run("doctor", "--agent", "suspended-agent", "--data-dir", str(running.data_dir))
+    assert done.returncode == 1
+    assert "! no model can be called" in done.stdout
+    assert "suspended-agent cannot make a call" in done.stdout
+    unknown = run("doctor", "--agent", "nobody-here", "--data-dir", str(running.data_dir))
+    assert unknown.returncode == 1
+    assert "there is no agent 'nobody-here'" in unknown.stdout
+
+
+def test_doctor_sees_the_kill_switch(running: GatewayProcess) -> None:
+    headers = {"x-ainfera-internal-key": SECRETS["AINFERA_INTERNAL_KEY"]}
+    with running.client() as client:
+        assert client.put("/admin/killswitch", json={"engaged": True}, headers=headers).status_code == 200
+        try:
+            done = run("doctor", "--data-dir", str(running.data_dir), LOCAL_BASE_URL="http://127.0.0.1:1")
+        finally:
+            assert client.put("/admin/killswitch", json={"engaged": False}, headers=headers).status_code == 200
+    assert done.returncode == 1
+    assert "engaged by hand" in done.stdout
+
+
+AGENT = AgentLimits(
+    id="i", handle="h", owner_handle="o", status="active", allowed_brands=None,
+    per_call_cap_picousd=None, daily_cap_picousd=None, monthly_cap_picousd=None,
+    balance_picousd=500, held_picousd=100, day_spent_picousd=30, month_spent_picousd=70,
+)  # fmt: skip
+RELEASED = Switch(by_hand=False, enabled=True, threshold_picousd=1000, spent_picousd=30)
+
+
+@pytest.mark.parametrize(
+    ("changed", "switch", "most", "because"),
+    [
+        ({}, RELEASED, 400, "balance"),
+        ({"per_call_cap_picousd": 50}, RELEASED, 50, "per-call"),
+        ({"daily_cap_picousd": 200}, RELEASED, 70, "daily"),
+        ({"monthly_cap_picousd": 180}, RELEASED, 10, "monthly"),
+        ({"daily_cap_picousd": 100}, RELEASED, 0, "daily"),
+        ({"status": "suspended"}, RELEASED, 0, "suspended"),
+        ({}, Switch(by_hand=True, enabled=False, threshold_picousd=1000, spent_picousd=0), 0, "kill switch"),
+        ({}, Switch(by_hand=False, enabled=True, threshold_picousd=30, spent_picousd=30), 0, "kill switch"),
+        ({}, Switch(by_hand=False, enabled=False, threshold_picousd=30, spent_picousd=30), 400, "balance"),
+    ],
+)
+def test_the_next_limit(changed: dict[str, object], switch: Switch, most: int, because: str) -> None:
+    agent = AgentLimits(**{name: getattr(AGENT, name) for name in AgentLimits.__slots__} | changed)  # type: ignore[arg-type]
+    amount, named = agent.next_call(switch)
+    assert amount == most
+    assert because in named
+
+
+def test_a_terminal_gets_a_banner_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    controller, terminal = pty.openpty()
+    environment = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100", **SECRETS}
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--port", "0", "--data-dir", str(tmp_path)],
+        env=environment, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    try:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", read_until(controller, "Say hello"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+    assert "Ainfera gateway" in text
+    assert re.search(r"models +gpt-5-5", text)
+    assert "ANTHROPIC_API_KEY" in text
+    assert "OPENAI_API_KEY" not in text  # it is set: nothing is missing there
+    assert '"model": "ainfera-inference"' in text
+    assert re.search(r"curl -s http://127\.0\.0\.1:\d+/v1/agents/signup", text)
+    assert '"event":"ready"' not in text
+    assert not any(secret in text for secret in SECRETS.values())
+
+
+def read_until(descriptor: int, wanted: str, timeout_s: float = 30.0) -> str:
+    """What the terminal showed until ``wanted`` stood there, and the rest of that burst."""
+    seen, end = b"", time.monotonic() + timeout_s
+    while wanted.encode() not in seen:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            raise AssertionError(f"{wanted!r} did not come:\n{seen.decode()}")
+        seen += os.read(descriptor, 4096)
+    return seen.decode()
+
+
+def test_settings_of_the_command_line_are_settings_of_the_house() -> None:
+    helped = run("serve", "--help").stdout
+    flags = set(re.findall(r"--([a-z][a-z-]+)", helped)) - {"help"}
+    assert flags == {"host", "port", "data-dir", "database-url", "log-level", "local-model"}
+    assert {f"AINFERA_{flag.upper().replace('-', '_')}" for flag in flags} <= set(READERS)
+
+
+def test_log_lines_are_json_from_the_first_to_the_last(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, SECRETS).start()
+    assert gateway.stop() == 0
+    assert gateway.raw
+    for line in gateway.raw:
+        assert json.loads(line)["event"]
