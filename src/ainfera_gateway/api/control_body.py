@@ -15,13 +15,14 @@ from pydantic_core import ErrorDetails
 from ainfera_gateway.api.asgi import read_body
 from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.errors import GatewayError
-from ainfera_gateway.wire.json_limits import check_depth, check_text
+from ainfera_gateway.wire.json_limits import check_depth, check_text, find_not_finite
 
 BODY_BYTES_MAX = 256 * 1024
 """The largest body that a control-plane route reads; inference bodies have their own limit."""
 
 DEPTH_MAX = 16
 _FIELDS_NAMED_MAX = 20
+_INTEGER_CHARS_MAX = 40
 _FIELD_CHARS_MAX = 120
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 
@@ -68,14 +69,25 @@ def _parse(raw: bytes) -> Any:
         check_depth(raw, DEPTH_MAX)
         check_text(raw)
         return json.loads(
-            raw.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_unique
+            raw.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=_integer,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique,
         )
+    except _NotFiniteError:
+        field = find_not_finite(raw.decode("utf-8")) or "body"
+        raise invalid_fields([(field, "NaN and Infinity are no JSON numbers")]) from None
     except ParseError as exc:
         raise invalid_fields([(exc.field or "body", exc.message)]) from exc
     except _NamedError as exc:
         raise invalid_fields([(exc.field, exc.message)]) from exc
     except (ValueError, RecursionError) as exc:
         raise invalid_fields([("body", "is not valid JSON")]) from exc
+
+
+class _NotFiniteError(Exception):
+    """``NaN`` or ``Infinity`` stands where JSON has numbers."""
 
 
 class _NamedError(Exception):
@@ -95,7 +107,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(_token: str) -> NoReturn:
-    raise _NamedError("body", "NaN and Infinity are no JSON numbers")
+    raise _NotFiniteError
+
+
+def _integer(digits: str) -> int | Decimal:
+    """Python refuses to read very long integers; as a decimal such a one is refused by the field it stands in."""
+    return int(digits) if len(digits) <= _INTEGER_CHARS_MAX else Decimal(digits)
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
