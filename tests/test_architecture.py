@@ -41,6 +41,8 @@ PURE = [
     "ledger/hold.py",
     "ledger/estimate.py",
     "inference/lifecycle.py",
+    "inference/judge.py",
+    "inference/answer.py",
     "storage/page.py",
     "storage/plan.py",
     "wire",

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 CALLERS = 16
+LATE_REPEATS = 20
 WEATHER_TOOL = {
     "type": "function",
     "function": {
@@ -81,12 +82,14 @@ class Tally:
 
 
 def wishes(count: int, agents: int, seed: int) -> list[Wish]:
-    """``count`` calls; the last repeats of a key come right behind the call they repeat."""
+    """``count`` calls. A key is repeated right behind its first use, when that still runs, and some again at the end."""
     dice = random.Random(seed)
     made: list[Wish] = []
-    while len(made) < count:
+    while len(made) < count - LATE_REPEATS:
         made += _some(dice, len(made), agents)
-    return made[:count]
+    del made[count - LATE_REPEATS :]
+    well = [wish for wish in made if wish.key is not None and "[[sim:" not in wish.body["messages"][0]["content"]]
+    return made + [dice.choice(well) for _ in range(LATE_REPEATS)]
 
 
 def _some(dice: random.Random, number: int, agents: int) -> list[Wish]:

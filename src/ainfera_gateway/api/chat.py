@@ -20,6 +20,7 @@ from ainfera_gateway.settings import BODY_BYTES_MAX
 from ainfera_gateway.wire.openai_chat.request import ParsedChat, parse
 
 _IDEMPOTENCY_CHARS_MAX = 255
+_TOLD_CHARS_MAX = 500
 _STREAM_HEAD = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
 
 
@@ -58,7 +59,9 @@ class ChatHandler:
             return parse(body, flat=self._flat)
         except ParseError as exc:
             status = 422 if exc.code == "validation_error" else 400
-            raise GatewayError(status, exc.code, exc.message, field=exc.field) from exc
+            # A member's name is the caller's own text and may be megabytes long.
+            field = None if exc.field is None else _cut(exc.field)
+            raise GatewayError(status, exc.code, _cut(exc.message), field=field) from exc
 
     async def _replay(self, hit: IdempotencyHit, ask: Asked, context: RequestContext, send: Send) -> None:
         agent_id = context.headers["x-ainfera-agent-id"]
@@ -76,6 +79,10 @@ class ChatHandler:
         sink = _Sink(send)
         await sink.start_stream({"x-ainfera-stream-mode": "native"})
         await sink.finish(stored.body)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TOLD_CHARS_MAX else text[: _TOLD_CHARS_MAX - 1] + "…"
 
 
 async def _until_done(task: asyncio.Task[None], run: CallRun, receive: Receive) -> None:

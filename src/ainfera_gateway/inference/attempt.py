@@ -20,6 +20,8 @@ from ainfera_gateway.wire.openai_chat.stream import Frame, StreamReader
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BYTES_MAX = 64 * 1024
 DRAIN_BYTES_MAX = 64 * 1024
+USAGE_TOKENS_MAX = 2**31
+"""More tokens than this in one call are no report: what they cost could not even be stored."""
 _ERROR_BODY_S = 5.0
 _RETRY_STATUSES = frozenset({408, 409, 425, 429})
 
@@ -58,9 +60,11 @@ class Scope:
 
     def __init__(self, drain_s: float) -> None:
         self.left = False
+        self.sending = False
         self._drain_s = drain_s
         self._timeout: asyncio.Timeout | None = None
         self._idle_s = 0.0
+        self._latest = 0.0
         self._final: float | None = None
 
     def leave(self) -> None:
@@ -72,17 +76,18 @@ class Scope:
         if self._timeout is not None:
             self._timeout.reschedule(self._final)
 
-    def begin(self, idle_s: float) -> asyncio.Timeout:
-        """A time-out of ``idle_s`` between two arrivals."""
+    def begin(self, idle_s: float, total_s: float) -> asyncio.Timeout:
+        """A time-out of ``idle_s`` between two arrivals and of ``total_s`` for all of them."""
         self._idle_s = idle_s
         now = asyncio.get_running_loop().time()
-        self._timeout = asyncio.timeout_at(now + idle_s if self._final is None else self._final)
+        self._latest = now + total_s
+        self._timeout = asyncio.timeout_at(min(now + idle_s, self._latest) if self._final is None else self._final)
         return self._timeout
 
     def arrived(self) -> None:
-        """Something came: the idle time starts anew, unless the caller is gone."""
+        """Something came: the idle time starts anew, unless the caller is gone; the total goes on."""
         if self._timeout is not None and self._final is None:
-            self._timeout.reschedule(asyncio.get_running_loop().time() + self._idle_s)
+            self._timeout.reschedule(min(asyncio.get_running_loop().time() + self._idle_s, self._latest))
 
     def end(self) -> None:
         """Nothing is being read any more."""
@@ -106,6 +111,7 @@ class Attempt:
     salt: bytes
     scope: Scope
     idle_s: float
+    total_s: float
     send: Send
     now_us: Callable[[], int]
 
@@ -114,7 +120,7 @@ class Attempt:
         result = AttemptResult(relay=self.relay)
         started_us = self.now_us()
         digest = hmac.new(self.salt, digestmod="sha256")
-        timeout = self.scope.begin(self.idle_s)
+        timeout = self.scope.begin(self.idle_s, self.total_s)
         try:
             async with (
                 timeout,
@@ -134,6 +140,9 @@ class Attempt:
                 else:
                     await self._read_plain(reply, result, digest, started_us)
         except TimeoutError:
+            if self.scope.sending:
+                # It was the caller who took nothing, not the provider who sent nothing: that is a caller who left.
+                self.scope.leave()
             result.outcome, result.reason = ("cancelled", "caller_left") if self.scope.left else ("timeout", "stalled")
             result.retryable = True
         except UpstreamError as exc:
@@ -155,7 +164,7 @@ class Attempt:
             result.message = exc.message
             return
         result.answer, result.body = answer, body
-        result.usage, result.text_bytes, result.empty = answer.usage, answer.text_bytes, answer.empty
+        result.usage, result.text_bytes, result.empty = _plausible(answer.usage), answer.text_bytes, answer.empty
         result.complete = not answer.empty
         if answer.empty:
             result.outcome, result.reason, result.retryable = "invalid", "empty_answer", True
@@ -205,10 +214,12 @@ class Attempt:
         if not self.scope.left:
             result.relayed = True
             result.text_bytes = self.relay.text_bytes
+        self.scope.sending = True
         await self.send(data)
+        self.scope.sending = False
 
     def _conclude(self, reader: StreamReader, result: AttemptResult) -> None:
-        result.usage = reader.usage
+        result.usage = _plausible(reader.usage)
         if result.reason is not None:
             return
         if not reader.complete:
@@ -219,6 +230,13 @@ class Attempt:
         result.complete = not result.empty
         if result.empty:
             result.outcome, result.reason, result.retryable = "invalid", "empty_answer", True
+
+
+def _plausible(usage: Usage | None) -> Usage | None:
+    """``usage``, or ``None`` where a count in it is beyond what any call can have used."""
+    if usage is None or max(usage.input_tokens or 0, usage.output_tokens or 0) > USAGE_TOKENS_MAX:
+        return None
+    return usage
 
 
 async def _read_refusal(reply: Reply, result: AttemptResult) -> None:
@@ -236,6 +254,6 @@ async def _read_refusal(reply: Reply, result: AttemptResult) -> None:
         result.outcome = "rate_limited"
     else:
         result.outcome = "server_error" if status >= 500 else "client_error"
-    after = reply.header("retry-after")
-    if after is not None and after.strip().isdigit():
-        result.retry_after_s = float(after.strip())
+    after = (reply.header("retry-after") or "").strip()
+    if after.isascii() and after.isdigit():
+        result.retry_after_s = float(after)
