@@ -1,0 +1,187 @@
+"""What was found by trying to break it: providers and callers that do what no honest one does. Each call still ends once.
+
+The provider here is a bare socket, because the simulator speaks HTTP too well for most of this.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.gateway_process import GatewayProcess, provider_environment
+from tests.integration.books import cost_of, estimated_input, estimated_output, eventually
+from tests.integration.calls import NATIVE, OPENAI, Caller, messages_of
+
+MODEL = "grok-4"
+ATTEMPT_TIMEOUT_S = 1.0
+CALL_TIMEOUT_S = 3.0
+Script = Callable[[socket.socket], None]
+
+
+class RawProvider:
+    """Listens on a free port and answers every request as ``script`` says, one connection each."""
+
+    def __init__(self) -> None:
+        self.script: Script = lambda connection: None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ended = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+
+    def close(self) -> None:
+        self._ended.set()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            held = b""
+            while b"\r\n\r\n" not in held:
+                held += connection.recv(65536)
+            head, _, body = held.partition(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            missing = int(length.partition(b":")[2]) - len(body)
+            while missing > 0:
+                missing -= len(connection.recv(65536))
+            try:
+                self.script(connection)
+            except OSError:
+                return  # cut off, as several of these tests want it
+
+
+def answer(document: dict[str, Any]) -> Script:
+    body = json.dumps(document).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+    return lambda connection: connection.sendall(head % len(body) + body)
+
+
+def completion(usage: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "four words of text"}
+    return {
+        "id": "x",
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": usage,
+    }
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[RawProvider]:
+    made = RawProvider()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(provider: RawProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    environment = provider_environment(provider.base_url, "XAI") | {
+        "AINFERA_ATTEMPT_TIMEOUT_S": str(ATTEMPT_TIMEOUT_S),
+        "AINFERA_CALL_TIMEOUT_S": str(CALL_TIMEOUT_S),
+    }
+    with GatewayProcess(tmp_path_factory.mktemp("gateway"), environment) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(gateway: GatewayProcess, agent: dict[str, Any]) -> Caller:
+    return Caller(gateway, agent)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_usage_that_no_call_can_have_is_no_usage(caller: Caller, provider: RawProvider, stream: bool) -> None:
+    usage = {"prompt_tokens": 2**52, "completion_tokens": 2**52, "total_tokens": 2**53}
+    chunk = completion(usage)
+    chunk["choices"][0]["delta"] = chunk["choices"][0].pop("message")
+    event = b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n"
+    provider.script = (lambda c: c.sendall(STREAM_HEAD + event)) if stream else answer(completion(usage))
+    got = caller.call(model=MODEL, stream=stream)
+    assert got.status == 200
+    outcome = caller.books.outcome_of(caller.agent_id)
+    assert (outcome["outcome_status"], outcome["usage_source"]) == ("succeeded", "estimated")
+    assert caller.books.holds(caller.agent_id) == []
+
+
+def test_a_retry_after_that_is_no_number_is_none(caller: Caller, provider: RawProvider) -> None:
+    refusal = b"HTTP/1.1 429 Slow\r\nretry-after: \xb2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    provider.script = lambda connection: connection.sendall(refusal)
+    got = caller.call(model=MODEL)
+    assert (got.status, got.error["code"]) == (502, "provider_error")
+    assert caller.books.outcome_of(caller.agent_id)["outcome_status"] == "failed_provider_error"
+
+
+def test_a_stream_of_comments_ends_with_the_call_s_time(caller: Caller, provider: RawProvider) -> None:
+    def comment(connection: socket.socket) -> None:
+        connection.sendall(STREAM_HEAD)
+        pause = threading.Event()
+        for _ in range(100):
+            connection.sendall(b": still here\n\n")
+            pause.wait(0.1)
+
+    provider.script = comment
+    began_s = time.monotonic()
+    assert caller.call(model=MODEL, stream=True).status == 502
+    assert time.monotonic() - began_s < CALL_TIMEOUT_S + 3
+    assert caller.books.holds(caller.agent_id) == []
+
+
+def test_a_caller_who_stops_reading_pays_the_input_too(caller: Caller, provider: RawProvider) -> None:
+    words = 300_000
+    delta = {"choices": [{"index": 0, "delta": {"content": "word "}}], "pad": "p" * 150}
+    event = b"data: " + json.dumps(delta).encode() + b"\n\n"
+
+    def flood(connection: socket.socket) -> None:
+        connection.sendall(STREAM_HEAD)
+        for _ in range(words // 100):
+            connection.sendall(event * 100)
+
+    provider.script = flood
+    messages = messages_of("w " * 100_000)
+    body = json.dumps({"model": MODEL, "stream": True, "max_tokens": 50_000, "messages": messages}).encode()
+    address = urlsplit(caller.gateway.url)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((address.hostname, address.port))
+        head = f"POST {OPENAI} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {caller.key}\r\n"
+        head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        eventually(lambda: bool(caller.books.outcomes(caller.agent_id)))
+    outcome = caller.books.outcomes(caller.agent_id)[-1]
+    assert outcome["outcome_status"] == "client_cancelled"
+    tokens_in = estimated_input(json.dumps(messages).encode(), 1)
+    assert outcome["input_tokens"] == tokens_in
+    assert 0 < outcome["output_tokens"] < estimated_output("word " * words)
+    assert outcome["cost_picousd"] == cost_of(MODEL, tokens_in, outcome["output_tokens"])
+    assert caller.books.holds(caller.agent_id) == []
+
+
+@pytest.mark.parametrize("path", [OPENAI, NATIVE])
+def test_a_member_s_name_of_megabytes_is_not_sent_back_whole(caller: Caller, path: str) -> None:
+    hint = {"k" * 2_000_000: 1}
+    got = caller.call(path=path, model=MODEL, routing_hint=hint)
+    assert got.status in (400, 422)
+    assert len(got.body) < 4_000
+
+
+def test_the_laws_hold_over_all_of_this(caller: Caller) -> None:
+    assert caller.books.broken_laws() == {}
