@@ -73,8 +73,7 @@ class Scope:
             return
         self.left = True
         self._final = asyncio.get_running_loop().time() + self._drain_s
-        if self._timeout is not None:
-            self._timeout.reschedule(self._final)
+        self._move(self._final)
 
     def begin(self, idle_s: float, total_s: float) -> asyncio.Timeout:
         """A time-out of ``idle_s`` between two arrivals and of ``total_s`` for all of them."""
@@ -86,12 +85,17 @@ class Scope:
 
     def arrived(self) -> None:
         """Something came: the idle time starts anew, unless the caller is gone; the total goes on."""
-        if self._timeout is not None and self._final is None:
-            self._timeout.reschedule(min(asyncio.get_running_loop().time() + self._idle_s, self._latest))
+        if self._final is None:
+            self._move(min(asyncio.get_running_loop().time() + self._idle_s, self._latest))
 
     def end(self) -> None:
         """Nothing is being read any more."""
         self._timeout = None
+
+    def _move(self, when_s: float) -> None:
+        """A deadline that has passed stands; only one that is still ahead can be moved."""
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(when_s)
 
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -142,6 +146,7 @@ class Attempt:
         except TimeoutError:
             if self.scope.sending:
                 # It was the caller who took nothing, not the provider who sent nothing: that is a caller who left.
+                self.scope.end()
                 self.scope.leave()
             result.outcome, result.reason = ("cancelled", "caller_left") if self.scope.left else ("timeout", "stalled")
             result.retryable = True
