@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -85,6 +86,21 @@ def completion(usage: dict[str, Any]) -> dict[str, Any]:
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 
 
+def connected(caller: Caller, receive_bytes: int = 65536) -> socket.socket:
+    address = urlsplit(caller.gateway.url)
+    made = socket.socket()
+    made.settimeout(20)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    made.connect((address.hostname, address.port))
+    return made
+
+
+def raw_request(caller: Caller, document: dict[str, Any]) -> bytes:
+    body = json.dumps(document).encode()
+    head = f"POST {OPENAI} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {caller.key}\r\n"
+    return (head + f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n").encode() + body
+
+
 @pytest.fixture(scope="module")
 def provider() -> Iterator[RawProvider]:
     made = RawProvider()
@@ -107,9 +123,17 @@ def caller(gateway: GatewayProcess, agent: dict[str, Any]) -> Caller:
     return Caller(gateway, agent)
 
 
+IMPOSSIBLE = (
+    {"prompt_tokens": 2**52, "completion_tokens": 2**52, "total_tokens": 2**53},
+    {"prompt_tokens": 9, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 2**52}},
+)
+
+
+@pytest.mark.parametrize("usage", IMPOSSIBLE, ids=["total", "cached"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_usage_that_no_call_can_have_is_no_usage(caller: Caller, provider: RawProvider, stream: bool) -> None:
-    usage = {"prompt_tokens": 2**52, "completion_tokens": 2**52, "total_tokens": 2**53}
+def test_a_usage_that_no_call_can_have_is_no_usage(
+    caller: Caller, provider: RawProvider, stream: bool, usage: dict[str, Any]
+) -> None:
     chunk = completion(usage)
     chunk["choices"][0]["delta"] = chunk["choices"][0].pop("message")
     event = b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n"
@@ -127,6 +151,19 @@ def test_a_retry_after_that_is_no_number_is_none(caller: Caller, provider: RawPr
     got = caller.call(model=MODEL)
     assert (got.status, got.error["code"]) == (502, "provider_error")
     assert caller.books.outcome_of(caller.agent_id)["outcome_status"] == "failed_provider_error"
+
+
+@pytest.mark.parametrize("endless", [b"x: " + b"a" * 200_000, b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000])
+def test_a_head_without_end_is_cut_off_at_once(caller: Caller, provider: RawProvider, endless: bytes) -> None:
+    def speak(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" if endless[:1] == b"x" else b"")
+        for _ in range(100):
+            connection.sendall(endless)
+
+    provider.script = speak
+    got = caller.call(model=MODEL)
+    assert (got.status, got.error["reason"]) == (502, "head_too_large")
+    assert caller.books.holds(caller.agent_id) == []
 
 
 def test_a_stream_of_comments_ends_with_the_call_s_time(caller: Caller, provider: RawProvider) -> None:
@@ -156,14 +193,9 @@ def test_a_caller_who_stops_reading_pays_the_input_too(caller: Caller, provider:
 
     provider.script = flood
     messages = messages_of("w " * 100_000)
-    body = json.dumps({"model": MODEL, "stream": True, "max_tokens": 50_000, "messages": messages}).encode()
-    address = urlsplit(caller.gateway.url)
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect((address.hostname, address.port))
-        head = f"POST {OPENAI} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {caller.key}\r\n"
-        head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        connection.sendall(head.encode() + body)
+    body = {"model": MODEL, "stream": True, "max_tokens": 50_000, "messages": messages}
+    with connected(caller, receive_bytes=4096) as connection:
+        connection.sendall(raw_request(caller, body))
         eventually(lambda: bool(caller.books.outcomes(caller.agent_id)))
     outcome = caller.books.outcomes(caller.agent_id)[-1]
     assert outcome["outcome_status"] == "client_cancelled"
@@ -172,6 +204,36 @@ def test_a_caller_who_stops_reading_pays_the_input_too(caller: Caller, provider:
     assert 0 < outcome["output_tokens"] < estimated_output("word " * words)
     assert outcome["cost_picousd"] == cost_of(MODEL, tokens_in, outcome["output_tokens"])
     assert caller.books.holds(caller.agent_id) == []
+
+
+def test_a_caller_who_pipelines_and_breaks_off_pays_what_it_got(caller: Caller, provider: RawProvider) -> None:
+    """The second request stops the server from reading, so only a write that fails can tell that the caller is gone."""
+    event = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": "word "}}]}).encode() + b"\n\n"
+    count = 30
+
+    def speak(connection: socket.socket) -> None:
+        connection.sendall(STREAM_HEAD)
+        pause = threading.Event()
+        for _ in range(count):
+            connection.sendall(event)
+            pause.wait(0.02)
+
+    provider.script = speak
+    messages = messages_of("hello")
+    request = raw_request(caller, {"model": MODEL, "stream": True, "messages": messages})
+    with connected(caller) as connection:
+        connection.sendall(request * 2)
+        while b"word" not in connection.recv(65536):
+            pass
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    eventually(lambda: bool(caller.books.outcomes(caller.agent_id)))
+    outcome = caller.books.outcomes(caller.agent_id)[0]
+    assert outcome["outcome_status"] == "client_cancelled"
+    assert outcome["input_tokens"] == estimated_input(json.dumps(messages).encode(), 1)
+    assert 0 < outcome["output_tokens"] < estimated_output("word " * count)
+    assert outcome["cost_picousd"] == cost_of(MODEL, outcome["input_tokens"], outcome["output_tokens"])
+    assert caller.books.holds(caller.agent_id) == []
+    assert [line for line in caller.gateway.log if line["event"] in ("inference_error", "request_failed")] == []
 
 
 @pytest.mark.parametrize("path", [OPENAI, NATIVE])

@@ -132,6 +132,7 @@ class Leaving:
         self._answer = self._client.stream("POST", OPENAI, content=json.dumps(body), headers=JSON)
         self.response = self._answer.__enter__()
         assert self.response.status_code == 200
+        self._address = self.response.extensions["network_stream"].get_extra_info("client_addr")
         self._lines = self.response.iter_lines()
         self.said = ""
         self.read()
@@ -152,8 +153,17 @@ class Leaving:
         self.said += chunk["choices"][0]["delta"].get("content") or ""
 
     def leave(self) -> None:
+        """Hang up, and wait until the gateway has closed its side: from there on it knows."""
+        assert _has_peer(self._address[1])
         self._answer.__exit__(None, None, None)
         self._client.close()
+        eventually(lambda: not _has_peer(self._address[1]))
+
+
+def _has_peer(port: int) -> bool:
+    """Whether a socket on this machine is still connected to the local ``port``."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(int(line.split()[2].rpartition(":")[2], 16) == port for line in lines)
 
 
 def settled(caller: Caller, inference_id: str) -> None:

@@ -7,14 +7,14 @@ import hashlib
 from collections.abc import Mapping
 
 from ainfera_gateway.agents.caller import Caller
-from ainfera_gateway.api.asgi import Receive, Scope, Send, answer, encoded, header, read_body
+from ainfera_gateway.api.asgi import CallerGoneError, Message, Receive, Scope, Send, answer, encoded, header, read_body
 from ainfera_gateway.api.context import RequestContext, context_of
 from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.errors import GatewayError
 from ainfera_gateway.inference.prepare import Asked, Origin, Planner
 from ainfera_gateway.inference.records import IdempotencyHit
 from ainfera_gateway.inference.replay import refuse_or_open
-from ainfera_gateway.inference.run import CallRun, House
+from ainfera_gateway.inference.run import CallerLeftError, CallRun, House
 from ainfera_gateway.inference.supervisor import Supervisor
 from ainfera_gateway.settings import BODY_BYTES_MAX
 from ainfera_gateway.wire.openai_chat.request import ParsedChat, parse
@@ -34,6 +34,12 @@ class ChatHandler:
         self._flat = flat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._handle(scope, receive, send)
+        except CallerLeftError as exc:
+            raise CallerGoneError from exc
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
         body = await read_body(receive, BODY_BYTES_MAX)
         parsed = self._parse(body)
@@ -113,18 +119,25 @@ class _Sink:
     def __init__(self, send: Send) -> None:
         self._send = send
 
+    async def _told(self, message: Message) -> None:
+        """Raises ``CallerLeftError``: a transport that broke while nobody read from it says so at the next write."""
+        try:
+            await self._send(message)
+        except (OSError, RuntimeError) as exc:
+            raise CallerLeftError from exc
+
     async def start_stream(self, headers: Mapping[str, str]) -> None:
         head = encoded({**_STREAM_HEAD, **headers})
-        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+        await self._told({"type": "http.response.start", "status": 200, "headers": head})
 
     async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._told({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._told({"type": "http.response.body", "body": data, "more_body": False})
 
     async def answer(self, headers: Mapping[str, str], body: bytes) -> None:
-        await answer(self._send, 200, body, headers)
+        await answer(self._told, 200, body, headers)
 
 
 def _caller(context: RequestContext) -> Caller:

@@ -239,9 +239,10 @@ class Attempt:
 
 def _plausible(usage: Usage | None) -> Usage | None:
     """``usage``, or ``None`` where a count in it is beyond what any call can have used."""
-    if usage is None or max(usage.input_tokens or 0, usage.output_tokens or 0) > USAGE_TOKENS_MAX:
+    if usage is None:
         return None
-    return usage
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens)
+    return None if max(count or 0 for count in counts) > USAGE_TOKENS_MAX else usage
 
 
 async def _read_refusal(reply: Reply, result: AttemptResult) -> None:

@@ -47,8 +47,12 @@ _SETTLE_TRIES = 6
 _log = logging.getLogger("ainfera.inference")
 
 
+class CallerLeftError(Exception):
+    """The caller cannot be written to any more."""
+
+
 class Sink(Protocol):
-    """Where the answer goes. Writing to a caller who is gone does nothing."""
+    """Where the answer goes. Writing to a caller who is gone does nothing, or raises ``CallerLeftError``."""
 
     async def start_stream(self, headers: Mapping[str, str]) -> None: ...
 
@@ -254,12 +258,18 @@ class CallRun:
         self._keep(data)
         if self._scope.left:
             return
-        if not self._streaming:
+        first = not self._streaming
+        if first:
             self._streaming = True
             self._state = move(self._state, State.ANSWERING)
-            shown = headers(self._plan, self._target.model.slug, 0)
-            await self._sink.start_stream({**shown, "x-ainfera-stream-mode": "native"})
-        await self._sink.write(data)
+        try:
+            if first:
+                shown = headers(self._plan, self._target.model.slug, 0)
+                await self._sink.start_stream({**shown, "x-ainfera-stream-mode": "native"})
+            await self._sink.write(data)
+        except CallerLeftError:
+            # A connection may break before the server hears of it: such a call is paid like any other the caller left.
+            self._scope.leave()
 
     def _keep(self, data: bytes) -> None:
         if self._transcript is not None and self._transcript_bytes <= STORED_ANSWER_BYTES_MAX:

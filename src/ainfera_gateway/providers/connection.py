@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._head_bytes = 0
+        self._before_body_bytes = 0
         self._paused = self._has_head = self._complete = self._keep_alive = False
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -67,7 +68,7 @@ class Connection(asyncio.Protocol):
             self._idle = None
         self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, {}
-        self._head_bytes = self._queued_bytes = 0
+        self._head_bytes = self._before_body_bytes = self._queued_bytes = 0
         self._has_head = self._complete = self._keep_alive = False
         if self.lost or self._transport is None:
             self._fail(UpstreamError("server_error", "connection_broken", sent=False))
@@ -146,6 +147,12 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(UpstreamError("invalid", "not_http", sent=True))
             self.abort()
+        if not self._has_head:
+            # A header that never ends is in no callback yet, and interim heads have no end either.
+            self._before_body_bytes += len(data)
+            if self._before_body_bytes > HEAD_BYTES_MAX:
+                self._fail(UpstreamError("invalid", "head_too_large", sent=True))
+                self.abort()
         if self._pieces:
             self._queue.append(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
             self._pieces.clear()
