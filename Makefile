@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 
-.PHONY: help demo serve test test-system check lint types bench docs lock clean
+.PHONY: help demo serve test test-system check lint types bench docs catalog lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,10 +52,10 @@ types: $(VENV)/dev
 check: lint types ## fast: lint, types, architecture, docs, unit tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/wire tests/properties tests/test_*.py
 
-test: lint types ## everything that needs the Python registry alone
+test: lint types ## all tests that need the Python registry alone
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests --ignore=tests/system
 
-test-system: $(VENV)/dev ## what needs Debian packages or npm (nothing yet beyond the process-level checks)
+test-system: $(VENV)/dev ## tests with the real model and the real command; the model is fetched once
 	@$(BIN)/pytest -q tests/system
 
 bench: $(VENV)/dev ## measure, as ratios in one run
@@ -63,6 +63,9 @@ bench: $(VENV)/dev ## measure, as ratios in one run
 
 docs: $(VENV)/dev ## regenerate the generated parts of the docs
 	@$(BIN)/python -m tests.docs_generate
+
+catalog: $(VENV)/dev ## write the catalog's prices anew from the locked genai-prices package
+	@$(BIN)/python -m tools.catalog_import
 
 lock: $(VENV)/dev ## resolve requirements/*.in anew
 	@for name in run dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done

@@ -43,6 +43,8 @@ MEANING = {
 
 CLIENTS = {
     "openai": ("the OpenAI SDK", ("tests/integration/test_readme.py", "tests/system/test_demo.py")),
+    "anthropic": ("the Anthropic SDK", ("tests/integration/test_readme.py",)),
+    "mcp": ("the MCP SDK, as client and server", ("tests/clients/test_mcp.py",)),
     "ainfera": ("the Ainfera SDK", ("tests/integration/test_readme.py", "tests/system/test_demo.py")),
     "ainfera-verify": ("the offline verifier", ("tests/unit/test_audit_golden.py", "tests/system/test_demo.py")),
 }

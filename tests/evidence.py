@@ -27,7 +27,7 @@ from ainfera_gateway.ledger.laws import TERMINAL_EVENTS, check
 
 _PICO = Decimal(10) ** 12
 # What an attempt's row may say when the provider never saw it.
-NEVER_LEFT = ("not_sent", "backend_not_ready", "connection_failed")
+NEVER_LEFT = ("not_sent", "backend_not_ready", "connection_failed", "request_not_carried")
 
 
 def problems(database: Path, seen: Iterable[str | None], *, may_lack: bool = False) -> list[str]:

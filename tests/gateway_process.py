@@ -29,6 +29,33 @@ def provider_environment(base_url: str, *providers: str) -> dict[str, str]:
     return made
 
 
+# Where the simulator plays each provider with its own strictness, as that provider's base URL would end.
+FAMILY_PATHS = {
+    "ANTHROPIC": "/anthropic",
+    "OPENAI": "/v1",
+    "GEMINI": "/gemini/v1beta/openai",
+    "MISTRAL": "/mistral/v1",
+    "TOGETHER": "/together/v1",
+    "XAI": "/xai/v1",
+    "GROQ": "/groq/openai/v1",
+    "DEEPSEEK": "/deepseek/v1",
+    "FIREWORKS": "/fireworks/inference/v1",
+    "OPENROUTER": "/openrouter/api/v1",
+    "CEREBRAS": "/cerebras/v1",
+    "AZURE": "/azure/openai/v1",
+}
+
+
+def family_environment(base_url: str, *providers: str) -> dict[str, str]:
+    """Base URLs and keys that point the named providers (default: all) each at its own family of a simulator.
+
+    ``base_url`` is the simulator's root; a ``/v1`` at its end is taken off.
+    """
+    root = base_url.rstrip("/").removesuffix("/v1")
+    made = provider_environment(root, *(providers or FAMILY_PATHS))
+    return made | {f"{name}_BASE_URL": root + FAMILY_PATHS[name] for name in providers or FAMILY_PATHS}
+
+
 class GatewayProcess:
     """A running gateway. ``log`` holds the JSON lines it has printed so far."""
 

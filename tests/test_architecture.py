@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
     {"storage"},
     {"metrics", "logs"},
     {"settings"},
+    {"config_tables"},
     {"errors", "money", "ids", "clock", "limits", "version"},
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}

@@ -103,7 +103,7 @@ def test_every_direct_dependency_has_its_reason_and_is_used() -> None:
     reasons = dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", NAMED["docs/dependencies.md"], re.MULTILINE))
     assert set(reasons) == names
     # SQLAlchemy loads psycopg by the name in the URL.
-    modules = {name: {"google-re2": "re2"}.get(name, name) for name in names - {"psycopg"}}
+    modules = {name: {"google-re2": "re2", "pyyaml": "yaml"}.get(name, name) for name in names - {"psycopg"}}
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
     unused = [
         n for n, module in modules.items() if not re.search(rf"^\s*(?:from|import) {module}\b", code, re.MULTILINE)

@@ -33,7 +33,8 @@ INTERNAL_KEY = "internal-key-of-this-test"
 PUBLIC = {
     "/", "/health", "/v1/health", "/healthz", "/readyz", "/openapi.json", "/docs", "/.well-known/agent-card.json",
     "/.well-known/ainfera-public-key.json", "/.well-known/mcp.json", "/llms.txt", "/api/audit-ticker", "/v1/models",
-    "/v1/models/{slug:path}", "/v1/providers", "/v1/audit/public", "/v1/audit/height",
+    "/v1/models/{slug:path}", "/openai/v1/models", "/openai/v1/models/{slug:path}", "/anthropic/v1/models",
+    "/anthropic/v1/models/{slug:path}", "/v1/providers", "/v1/audit/public", "/v1/audit/height",
 }  # fmt: skip
 BY_VISIBILITY = {
     "/v1/audit/{agent_id}", "/v1/audit/{agent_id}/verify", "/v1/audit/{agent_id}/annex-iv",
@@ -43,6 +44,7 @@ OWNER = {
     ("POST", "/v1/agents/register"), ("POST", "/v1/agents/{agent_id}/suspend"), ("POST", "/v1/agents/{agent_id}/activate"),
     ("POST", "/v1/keys"), ("GET", "/v1/keys"), ("DELETE", "/v1/keys/{key_id}"),
     ("PATCH", "/v1/agents/{agent_id}/spend-policy"), ("POST", "/v1/agents/{agent_id}/spend-policy"),
+    ("PUT", "/v1/routing-policy"),
 }  # fmt: skip
 OPERATOR = {("GET", "/metrics"), ("GET", "/admin/killswitch"), ("PUT", "/admin/killswitch")}
 
@@ -193,6 +195,11 @@ def check_error(status: int, head: dict[str, str], body: bytes, route: Route, co
     if route.dialect == "openai":
         assert document["error"]["code"] == code
         assert document["error"]["type"] == {401: "authentication_error", 403: "permission_error"}[status]
+    elif route.dialect == "anthropic":
+        assert document["type"] == "error"
+        assert document["error"]["details"]["code"] == code
+        assert document["error"]["type"] == {401: "authentication_error", 403: "permission_error"}[status]
+        assert document["request_id"] == head["x-ainfera-trace-id"]
     else:
         assert document["code"] == document["error"] == document["detail"]["code"] == code
         assert document["request_id"] == head["x-ainfera-trace-id"]

@@ -13,41 +13,50 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from ainfera_gateway.api.asgi import App, Receive, Scope, Send
-from ainfera_gateway.api.chat import ChatHandler
+from ainfera_gateway.api.calls import CallHandler
 from ainfera_gateway.api.control_plane import build as build_control_plane
+from ainfera_gateway.api.count_tokens import CountTokensHandler
 from ainfera_gateway.api.door import Door
 from ainfera_gateway.api.hot import MetricsPage, Readiness, health, root
 from ainfera_gateway.api.routes import ROUTES, RouteTable
 from ainfera_gateway.audit.integrator import Integrator
 from ainfera_gateway.audit.keys import GatewayKeys, load_or_create_keys, public_key_document
 from ainfera_gateway.audit.seal import seal
+from ainfera_gateway.catalog.model import Catalog
+from ainfera_gateway.catalog.overlay import with_overlay
 from ainfera_gateway.catalog.store import load_catalog
 from ainfera_gateway.clock import SystemClock, utc_day
 from ainfera_gateway.control.context import Control
 from ainfera_gateway.control.killswitch import recorded_killswitch
 from ainfera_gateway.control.seed import seed as seed_catalog
 from ainfera_gateway.ids import new_id
+from ainfera_gateway.inference.count import TokenCounter
+from ainfera_gateway.inference.dispatch import House
 from ainfera_gateway.inference.facts import Facts
 from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.inference.prepare import Planner
 from ainfera_gateway.inference.recover import Recovery
 from ainfera_gateway.inference.refusals import Refusals
-from ainfera_gateway.inference.run import House
 from ainfera_gateway.inference.supervisor import Supervisor
 from ainfera_gateway.limits import Buckets
 from ainfera_gateway.metrics.registry import Registry
 from ainfera_gateway.metrics.series import Series
 from ainfera_gateway.policy.store import load_verdicts
+from ainfera_gateway.providers.adapter import ProviderAdapter
 from ainfera_gateway.providers.backend import Backend, Backends
 from ainfera_gateway.providers.configured import LOCAL, backend_of, configured_backends
 from ainfera_gateway.providers.http import UpstreamClient
 from ainfera_gateway.providers.local.process import LocalModel
+from ainfera_gateway.routing.gateway_aliases import gateway_aliases
 from ainfera_gateway.settings import Settings
 from ainfera_gateway.storage.engine import Database, migrate, require_head
 from ainfera_gateway.storage.lock import DatabaseLock
 from ainfera_gateway.storage.recorder import Recorder, open_recorder
 from ainfera_gateway.storage.tables import audit_events, chain_heads, wallets
 from ainfera_gateway.version import __version__
+from ainfera_gateway.wire.anthropic_messages.request import parse as parse_messages
+from ainfera_gateway.wire.openai_chat.request import parse as parse_chat
+from ainfera_gateway.wire.openai_embeddings.request import parse as parse_embeddings
 
 _TICK_S = 1.0
 _SETTLE_AT_STOP_S = 10.0
@@ -57,10 +66,16 @@ _log = logging.getLogger("ainfera.app")
 
 
 class Gateway:
-    """One gateway: an ASGI app. ``await start()`` before the first request, ``await stop()`` after the last."""
+    """One gateway: an ASGI app. ``await start()`` before the first request, ``await stop()`` after the last.
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    ``adapters`` serve providers, by slug, that are reached otherwise than over HTTP.
+    """
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], adapters: Mapping[str, ProviderAdapter] | None = None
+    ) -> None:
         self.settings = settings
+        self._adapters = adapters or {}
         self._environ = environ
         self._clock = SystemClock()
         self._owner = new_id()
@@ -110,10 +125,13 @@ class Gateway:
         self._reader = database.reader()
         self._recorder: Recorder = await open_recorder(database, seal, self._clock.now_us)
         await seed_catalog(self._recorder, self._reader)
+        self.catalog = self._load_catalog()
         with self._reader.connect() as connection:
-            self.catalog = load_catalog(connection)
             verdicts = load_verdicts(connection)
+        aliases = gateway_aliases(settings.overlay, self.catalog)
         self.backends = Backends(configured_backends(self.catalog.providers.values(), self._environ))
+        for slug, adapter in self._adapters.items():
+            self.backends.add_adapter(slug, adapter)
         await self._start_local_model()
         self.registry = Registry()
         self.series = Series(self.registry, self._clock, version=__version__, providers=self.catalog.providers)
@@ -122,9 +140,10 @@ class Gateway:
         self._supervisor = Supervisor()
         self._refusals = Refusals(self._recorder, self._clock)
         facts = Facts(self._reader, self._clock)
-        planner = Planner(
+        self._planner = planner = Planner(
             facts=facts,
             catalog=self.catalog,
+            aliases=aliases,
             verdicts=verdicts,
             backends=self.backends,
             killswitch=self.killswitch,
@@ -138,6 +157,7 @@ class Gateway:
         )
         self._recovery = Recovery(self._recorder, self._reader, owner=self._owner, live=self._live)
         await self._recovery.run_once()
+        await self._sample_chain()  # ready only with the true height, not with 0 until the first tick
         self._door = self._build_door(facts, planner, keys)
         self._stop.clear()
         integrator = Integrator(self._recorder, self._reader)
@@ -186,6 +206,16 @@ class Gateway:
             return backend_of(provider, model.base_url, model.api_key) if model.healthy else None
 
         self.backends.add_moving(LOCAL, current)
+
+    def _load_catalog(self) -> Catalog:
+        with self._reader.connect() as connection:
+            return with_overlay(load_catalog(connection, self._clock.now_us()), self.settings.overlay)
+
+    def _renew_catalog(self) -> None:
+        """Some prices change by their own date or time of day."""
+        until_us = self.catalog.valid_until_us
+        if until_us is not None and self._clock.now_us() >= until_us:
+            self.catalog = self._planner.catalog = self._load_catalog()
 
     def _killswitch(self) -> KillSwitch:
         settings = self.settings
@@ -238,14 +268,17 @@ class Gateway:
             killswitch_state=self.killswitch.state,
             set_killswitch=self._set_killswitch,
         )
-        chat = partial(ChatHandler, planner=planner, house=house, supervisor=self._supervisor)
+        call = partial(CallHandler, planner=planner, house=house, supervisor=self._supervisor)
         handlers: dict[str, App] = {
             "root": root,
             "health": health,
             "readyz": Readiness(self._probe),
             "metrics": MetricsPage(self.registry, self._refresh_gauges),
-            "chat": chat(flat=False),
-            "inference": chat(flat=True),
+            "chat": call(read=partial(parse_chat, flat=False), flat=False),
+            "inference": call(read=partial(parse_chat, flat=True), flat=True),
+            "messages": call(read=parse_messages, flat=False),
+            "embeddings": call(read=parse_embeddings, flat=False),
+            "count_tokens": CountTokensHandler(TokenCounter(planner, self._client, self.backends)),
             "control": build_control_plane(control),
         }
         for route in ROUTES:
@@ -262,11 +295,14 @@ class Gateway:
                 await asyncio.wait_for(self._stop.wait(), timeout=_TICK_S)
             try:
                 await self._refusals.tend()
-                height, newest = await asyncio.to_thread(_chain_figures, self._reader)
-                self.series.note_audit(height, newest)
+                await asyncio.to_thread(self._renew_catalog)
+                await self._sample_chain()
                 await self._recovery.run_once(older_than_us=self._clock.now_us() - _RECOVER_AFTER_US)
             except Exception:  # noqa: BLE001 - the next tick tries again
                 _log.exception("housekeeping failed", extra={"event": "tick_failed"})
+
+    async def _sample_chain(self) -> None:
+        self.series.note_audit(*await asyncio.to_thread(_chain_figures, self._reader))
 
     def _refresh_gauges(self) -> None:
         engaged, spent, threshold = self.killswitch.figures()

@@ -64,6 +64,11 @@ def new_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def id_time_s(text: str) -> int:
+    """The Unix time at which an id was made."""
+    return int(text.replace("-", "")[:12], 16) // 1000
+
+
 def is_id(text: str) -> bool:
     """Whether ``text`` has the canonical lower-case form of a UUID."""
     if len(text) != 36 or text[8] + text[13] + text[18] + text[23] != "----":

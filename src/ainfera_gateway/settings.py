@@ -6,14 +6,18 @@ raises ``SettingsError`` with its name and the reason.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from ainfera_gateway.config_tables import NO_OVERLAY, SECTIONS, Overlay, TableError, read_tables
 from ainfera_gateway.money import AmountError, parse_usd
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
@@ -51,6 +55,7 @@ class Settings:
     call_timeout_s: float = 600.0
     local_model: str = ""
     workers: int = 1
+    overlay: Overlay = NO_OVERLAY
 
     @property
     def on_loopback(self) -> bool:
@@ -93,9 +98,13 @@ def _flag(raw: str) -> bool:
 
 def _number(low: float, high: float) -> Callable[[str], float]:
     def read(raw: str) -> float:
-        value = float(raw)
+        text = f"must be a number between {low:g} and {high:g}"
+        try:
+            value = float(raw)
+        except ValueError:
+            raise ValueError(text) from None
         if not low <= value <= high:
-            raise ValueError(f"must lie between {low:g} and {high:g}")
+            raise ValueError(text)
         return value
 
     return read
@@ -103,9 +112,13 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def read(raw: str) -> int:
-        value = int(raw)
+        text = f"must be a whole number between {low} and {high}"
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ValueError(text) from None
         if not low <= value <= high:
-            raise ValueError(f"must lie between {low} and {high}")
+            raise ValueError(text)
         return value
 
     return read
@@ -137,6 +150,17 @@ def _positive_usd(raw: str) -> int:
 def _database(raw: str) -> str:
     if not raw.startswith(("sqlite:///", "postgresql://")):
         raise ValueError("must start with sqlite:/// or postgresql://")
+    if raw.startswith("postgresql://"):
+        try:
+            _ = urlsplit(raw).port
+        except ValueError:
+            raise ValueError("its host or port is malformed; use postgresql://user@host:5432/name") from None
+    return raw
+
+
+def _http_url(raw: str) -> str:
+    if raw and not raw.startswith(("http://", "https://")):
+        raise ValueError("must be an http:// or https:// URL")
     return raw
 
 
@@ -153,11 +177,11 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "AINFERA_WORKERS": ("workers", _integer(1, 64)),
     "AINFERA_INTERNAL_KEY": ("internal_key", _text),
     "AINFERA_DATA_KEY": ("data_key", _text),
-    "AINFERA_PUBLIC_URL": ("public_url", _text),
+    "AINFERA_PUBLIC_URL": ("public_url", _http_url),
     "AINFERA_SIGNUP": ("signup", _choice("open", "internal", "off")),
     "AINFERA_SIGNUP_GRANT_USD": ("signup_grant_picousd", _usd),
     "AINFERA_TOPUP": ("topup", _choice("self", "operator")),
-    "AINFERA_MCP_URL": ("mcp_url", _text),
+    "AINFERA_MCP_URL": ("mcp_url", _http_url),
     "AINFERA_DID_HOST": ("did_host", _text),
     "AINFERA_SPEND_KILLSWITCH_USD": ("killswitch_picousd", _positive_usd),
     "AINFERA_SPEND_KILLSWITCH_ENABLED": ("killswitch_enabled", _flag),
@@ -181,8 +205,9 @@ def load(environ: Mapping[str, str] | None = None, flags: Mapping[str, str | Non
     Raises ``SettingsError``.
     """
     environment = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    for name, raw in _from_toml(environment.get("AINFERA_CONFIG")).items():
+    flat, overlay = _from_toml(environment.get("AINFERA_CONFIG"))
+    values: dict[str, Any] = {"overlay": overlay}
+    for name, raw in flat.items():
         values.update(_read(name, raw))
     for name, raw in environment.items():
         if name.startswith("AINFERA_") and name not in _ELSEWHERE:
@@ -191,17 +216,15 @@ def load(environ: Mapping[str, str] | None = None, flags: Mapping[str, str | Non
         if flag is not None:
             values.update(_read(f"AINFERA_{name.upper()}", flag))
     settings = Settings(**values)
-    if settings.workers > 1 and settings.database.startswith("sqlite"):
-        raise SettingsError(
-            "AINFERA_WORKERS: SQLite serves one process; set AINFERA_DATABASE_URL to a PostgreSQL database"
-        )
+    if settings.workers > 1:
+        raise SettingsError("AINFERA_WORKERS: this version serves with one process on either database; leave it at 1")
     return settings
 
 
 def _read(name: str, raw: str) -> dict[str, Any]:
     known = READERS.get(name)
     if known is None:
-        raise SettingsError(f"{name}: unknown setting")
+        raise SettingsError(f"{name}: unknown setting{_nearest(name)}")
     attribute, reader = known
     try:
         return {attribute: reader(raw)}
@@ -209,18 +232,38 @@ def _read(name: str, raw: str) -> dict[str, Any]:
         raise SettingsError(f"{name}: {exc}") from exc
 
 
-def _from_toml(path: str | None) -> dict[str, str]:
+def _nearest(name: str) -> str:
+    # Without the prefix that all names share: it would make all of them look alike.
+    bare = [known.removeprefix("AINFERA_") for known in READERS]
+    near = difflib.get_close_matches(name.upper().removeprefix("AINFERA_"), bare, n=1)
+    return f"; did you mean AINFERA_{near[0]}?" if near else ""
+
+
+def _from_toml(path: str | None) -> tuple[dict[str, str], Overlay]:
+    """The flat settings by their names in the environment, as text; and the tables."""
     if not path:
-        return {}
+        return {}, NO_OVERLAY
     try:
         with Path(path).open("rb") as file:
-            document = tomllib.load(file)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            document = tomllib.load(file, parse_float=Decimal)  # prices stay as they were written
+    except FileNotFoundError as exc:
+        raise SettingsError(f"AINFERA_CONFIG: there is no file at {path}") from exc
+    except OSError as exc:
+        raise SettingsError(f"AINFERA_CONFIG: {path} cannot be read as a file: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"AINFERA_CONFIG: {path} is not UTF-8 text") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise SettingsError(f"AINFERA_CONFIG: {path} is no TOML: {exc}") from exc
+    try:
+        overlay = read_tables(document)
+    except TableError as exc:
         raise SettingsError(f"AINFERA_CONFIG: {exc}") from exc
     flat: dict[str, str] = {}
     for key, value in document.items():
+        if key in SECTIONS:
+            continue
         if isinstance(value, dict | list):
             raise SettingsError(f"AINFERA_CONFIG: {key}: unknown section")
         text = str(value).lower() if isinstance(value, bool) else str(value)
         flat[f"AINFERA_{key.upper().removeprefix('AINFERA_')}"] = text
-    return flat
+    return flat, overlay

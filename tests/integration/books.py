@@ -52,7 +52,15 @@ def cost_of(model: str, tokens_in: int, tokens_out: int) -> int:
 
 def cost_of_usage(model: str, usage: Mapping[str, Any]) -> int:
     """Pico-USD of a usage object as the provider stated it."""
-    return cost_of(model, usage["prompt_tokens"], usage["completion_tokens"])
+    return cost_of(model, *tokens_of_usage(usage))
+
+
+def tokens_of_usage(usage: Mapping[str, Any]) -> tuple[int, int]:
+    """All tokens in and all tokens out; Anthropic counts what its cache gave and took beside the rest of the input."""
+    if "prompt_tokens" in usage:
+        return usage["prompt_tokens"], usage["completion_tokens"]
+    beside = (usage.get("cache_read_input_tokens") or 0) + (usage.get("cache_creation_input_tokens") or 0)
+    return usage["input_tokens"] + beside, usage["output_tokens"]
 
 
 def estimated_input(messages: bytes, count: int, *more: bytes) -> int:

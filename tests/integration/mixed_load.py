@@ -21,6 +21,16 @@ WEATHER_TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
+MESSAGES_TOOL = {
+    "name": "get_weather",
+    "description": "Weather of a city",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+EMBEDDER = "text-embedding-3-small"
+PATHS = (
+    "/v1/chat/completions", "/openai/v1/chat/completions", "/v1/inference", "/v1/messages", "/v1/messages",
+    "/anthropic/v1/messages",
+)  # fmt: skip
 MODELS = (
     "ainfera-inference",
     "gpt-5-5",
@@ -88,7 +98,8 @@ def wishes(count: int, agents: int, seed: int) -> list[Wish]:
     while len(made) < count - LATE_REPEATS:
         made += _some(dice, len(made), agents)
     del made[count - LATE_REPEATS :]
-    well = [wish for wish in made if wish.key is not None and "[[sim:" not in wish.body["messages"][0]["content"]]
+    keyed = [wish for wish in made if wish.key is not None]
+    well = [wish for wish in keyed if "[[sim:" not in wish.body["messages"][0]["content"]]
     return made + [dice.choice(well) for _ in range(LATE_REPEATS)]
 
 
@@ -104,14 +115,18 @@ def _some(dice: random.Random, number: int, agents: int) -> list[Wish]:
         kind, text = "tools", f"call {number}: weather in two cities"
     body: dict[str, Any] = {"model": dice.choice(MODELS), "max_tokens": dice.choice((8, 40, 200))}
     body["messages"] = [{"role": "user", "content": text}]
+    agent = dice.randrange(agents)
+    path = dice.choice(PATHS)
+    messages = path.endswith("/messages")
     if stream:
         body["stream"] = True
-        if dice.random() < 0.5:
+        if dice.random() < 0.5 and not messages:
             body["stream_options"] = {"include_usage": True}
     if kind == "tools":
-        body["tools"] = [WEATHER_TOOL]
-    agent = dice.randrange(agents)
-    path = dice.choice(("/v1/chat/completions", "/v1/chat/completions", "/v1/inference", "/openai/v1/chat/completions"))
+        body["tools"] = [MESSAGES_TOOL if messages else WEATHER_TOOL]
+    if not stream and not directive and dice.random() < 0.1:
+        path = dice.choice(("/v1/embeddings", "/openai/v1/embeddings"))
+        return [Wish(number, agent, path, {"model": EMBEDDER, "input": [text, "and another"]}, "embeddings")]
     roll = dice.random()
     if roll < 0.12:
         directive = dice.choice(("pace=20", "slow=200", "slow=600", "big=300 ignore_max pace=5"))
@@ -170,10 +185,18 @@ async def _read(response: httpx.Response, wish: Wish, tally: Tally) -> None:
         tally.answers += 1
         if response.status_code >= 400:
             document = json.loads(bytes(body))
-            code = document["error"]["code"] if isinstance(document["error"], dict) else document["code"]
+            code = _code(document)
     if code == "idempotency_in_flight":
         tally.refused_as_in_flight += 1
         return
     if response.headers.get("idempotent-replayed"):
         tally.replayed += 1
     tally.inference_ids.add(response.headers["x-ainfera-inference-id"])
+
+
+def _code(document: dict[str, Any]) -> str:
+    """The machine code of an error, in whichever dialect."""
+    error = document["error"]
+    if isinstance(error, str):
+        return str(document["code"])
+    return str(error["details"]["code"] if "details" in error else error["code"])

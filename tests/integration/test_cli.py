@@ -55,23 +55,52 @@ def test_it_says_its_version_and_its_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "named"),
+    ("environment", "said"),
     [
-        ({"AINFERA_PROT": "8000"}, "AINFERA_PROT"),
-        ({"AINFERA_PORT": "eighty"}, "AINFERA_PORT"),
-        ({"AINFERA_SPEND_KILLSWITCH_USD": "0"}, "AINFERA_SPEND_KILLSWITCH_USD"),
-        ({"AINFERA_CONFIG": "missing.toml"}, "AINFERA_CONFIG"),
-        ({"AINFERA_WORKERS": "2", "AINFERA_DATABASE_URL": "postgresql://localhost/a"}, "AINFERA_WORKERS"),
-        ({"AINFERA_WORKERS": "2"}, "AINFERA_WORKERS"),
-        ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "localhost:1"}, "OPENAI_BASE_URL"),
-        ({"AINFERA_LOCAL_MODEL": "missing.gguf"}, "AINFERA_LOCAL_MODEL"),
+        ({"AINFERA_PROT": "8000"}, "AINFERA_PROT: unknown setting; did you mean AINFERA_PORT?"),
+        ({"AINFERA_PORT": "eighty"}, "AINFERA_PORT: must be a whole number between 0 and 65535"),
+        ({"AINFERA_SPEND_KILLSWITCH_USD": "0"}, "AINFERA_SPEND_KILLSWITCH_USD: must be above 0"),
+        ({"AINFERA_CONFIG": "missing.toml"}, "AINFERA_CONFIG: there is no file at missing.toml"),
+        ({"AINFERA_WORKERS": "4"}, "AINFERA_WORKERS: this version serves with one process"),
+        ({"AINFERA_DATABASE_URL": "postgresql://h:port/a"}, "AINFERA_DATABASE_URL: its host or port is malformed"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "localhost:1"}, "OPENAI_BASE_URL: must be an http"),
+        ({"AINFERA_LOCAL_MODEL": "missing.gguf"}, "AINFERA_LOCAL_MODEL: there is no model at missing.gguf"),
     ],
 )
-def test_a_wrong_setting_stops_the_start_with_its_name(environment: dict[str, str], named: str, tmp_path: Path) -> None:
-    done = run("serve", "--port", "0" if named != "AINFERA_PORT" else "x", "--data-dir", str(tmp_path), **environment)
-    if named == "AINFERA_PORT":  # a flag is read before the environment, and by the command line itself
-        done = run("serve", "--data-dir", str(tmp_path), **environment)
-    assert_one_line(done, 2, named)
+def test_a_wrong_setting_stops_the_start_with_its_name(environment: dict[str, str], said: str, tmp_path: Path) -> None:
+    assert_one_line(run("serve", "--data-dir", str(tmp_path), **environment), 2, said)
+
+
+def test_a_wrong_flag_is_said_as_the_setting_is(tmp_path: Path) -> None:
+    done = run("serve", "--port", "eighty", "--data-dir", str(tmp_path))
+    assert_one_line(done, 2, "AINFERA_PORT: must be a whole number between 0 and 65535")
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"AINFERA_HOST": "192.0.2.7"}, "set AINFERA_HOST (--host) to an address of this machine"),
+        ({"AINFERA_DATA_KEY": "short"}, "AINFERA_DATA_KEY is 32 bytes"),
+        (
+            {"AINFERA_DATABASE_URL": "postgresql://me:canary-password@127.0.0.1:1/a"},
+            "AINFERA_DATABASE_URL: the database",
+        ),
+    ],
+)
+def test_what_keeps_it_from_starting_is_said_with_its_setting(
+    environment: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    done = run("serve", "--port", "0", "--data-dir", str(tmp_path), **environment)
+    assert_one_line(done, 1, said)
+    for leak in ("Errno", "Traceback", "canary-password"):
+        assert leak not in done.stderr
+
+
+def test_a_data_directory_that_is_a_file_is_said_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("serve", "--port", "0", "--data-dir", str(tmp_path / "file"))
+    assert_one_line(done, 1, "AINFERA_DATA_DIR: ", "cannot be used")
+    assert "Errno" not in done.stderr
 
 
 def test_a_local_model_that_was_not_pulled_is_a_hint(tmp_path: Path) -> None:
@@ -88,9 +117,9 @@ def test_a_model_file_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert_one_line(
-            run("serve", "--port", str(port), "--data-dir", str(tmp_path)), 1, f"cannot listen on 127.0.0.1:{port}"
-        )
+        done = run("serve", "--port", str(port), "--data-dir", str(tmp_path))
+        assert_one_line(done, 1, f"cannot listen on 127.0.0.1:{port}", "another AINFERA_PORT (--port")
+        assert "Errno" not in done.stderr
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -159,14 +188,17 @@ def test_a_second_gateway_on_the_same_file_is_refused(running: GatewayProcess) -
     assert_one_line(run("serve", "--port", "0", "--data-dir", str(running.data_dir)), 1, "another gateway")
 
 
-def test_doctor_shows_what_limits_an_agent_and_no_secret(running: GatewayProcess) -> None:
+def test_doctor_shows_the_running_gateway_an_agents_limits_and_no_secret(running: GatewayProcess) -> None:
     bundle = running.signup("capped-agent", per_call_cap_usd="0.10", daily_cap_usd="1.00")
-    environment = {**SECRETS, "LOCAL_BASE_URL": "http://127.0.0.1:1"}
     for reference in ("capped-agent", bundle["agent_id"]):
-        done = run("doctor", "--agent", reference, "--data-dir", str(running.data_dir), **environment)
+        # Nothing of what the gateway was started with stands in this environment.
+        done = run("doctor", "--agent", reference, "--data-dir", str(running.data_dir), COLUMNS="300")
         assert done.returncode == 0, done.stdout
         shown = {line[:14].strip(): line[14:].strip() for line in done.stdout.splitlines()}
-        assert shown["models"] == "gpt-5-5, smollm2-135m-instruct"
+        assert shown["gateway"].startswith(f"{running.url}, process {running.pid}, version {__version__}")
+        assert f"http://{shown['listens on']}" == running.url
+        assert shown["models"] == "gpt-5-5, mistral-large-3, smollm2-135m-instruct"
+        assert shown["providers"] == "local, mistral, openai"
         assert shown["balance"] == "$5.00, $0.00 of it held"
         assert shown["per-call cap"] == "$0.10"
         assert shown["daily cap"] == "$1.00, $0.00 spent today"
@@ -181,11 +213,24 @@ def test_doctor_fails_on_what_stands_in_the_way(running: GatewayProcess) -> None
         assert client.post(f"/v1/agents/{bundle['agent_id']}/suspend").status_code == 200
     done = run("doctor", "--agent", "suspended-agent", "--data-dir", str(running.data_dir))
     assert done.returncode == 1
-    assert "! no model can be called" in done.stdout
     assert "suspended-agent cannot make a call" in done.stdout
     unknown = run("doctor", "--agent", "nobody-here", "--data-dir", str(running.data_dir))
-    assert unknown.returncode == 1
-    assert "there is no agent 'nobody-here'" in unknown.stdout
+    assert unknown.returncode == 2
+    assert unknown.stderr.startswith("ainfera-gateway: there is no agent 'nobody-here' in sqlite:///")
+    for shown in (done, unknown):
+        assert "no model can be called" not in shown.stdout
+
+
+def test_doctor_without_a_gateway_shows_what_this_shell_would_give(tmp_path: Path) -> None:
+    assert run("db", "migrate", "--data-dir", str(tmp_path)).returncode == 0
+    bare = run("doctor", "--data-dir", str(tmp_path), AINFERA_PORT="8123", COLUMNS="300")
+    assert bare.returncode == 1
+    assert "none is running here" in bare.stdout
+    assert "127.0.0.1:8123" in bare.stdout
+    assert "! no model can be called: set one of the variables above" in bare.stdout
+    unknown = run("doctor", "--agent", "nobody-here", "--data-dir", str(tmp_path), LOCAL_BASE_URL="http://127.0.0.1:1")
+    assert unknown.returncode == 2
+    assert "no model can be called" not in unknown.stdout
 
 
 def test_doctor_sees_the_kill_switch(running: GatewayProcess) -> None:
@@ -193,7 +238,7 @@ def test_doctor_sees_the_kill_switch(running: GatewayProcess) -> None:
     with running.client() as client:
         assert client.put("/admin/killswitch", json={"engaged": True}, headers=headers).status_code == 200
         try:
-            done = run("doctor", "--data-dir", str(running.data_dir), LOCAL_BASE_URL="http://127.0.0.1:1")
+            done = run("doctor", "--data-dir", str(running.data_dir))
         finally:
             assert client.put("/admin/killswitch", json={"engaged": False}, headers=headers).status_code == 200
     assert done.returncode == 1
@@ -251,6 +296,7 @@ def test_a_terminal_gets_a_banner_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     assert "OPENAI_API_KEY" not in text  # it is set: nothing is missing there
     assert '"model": "ainfera-inference"' in text
     assert re.search(r"curl -s http://127\.0\.0\.1:\d+/v1/agents/signup", text)
+    assert "my-agent-'$RANDOM'" in text  # pasted twice it makes two agents
     assert '"event":"ready"' not in text
     assert not any(secret in text for secret in SECRETS.values())
 
@@ -271,6 +317,33 @@ def test_settings_of_the_command_line_are_settings_of_the_house() -> None:
     flags = set(re.findall(r"--([a-z][a-z-]+)", helped)) - {"help"}
     assert flags == {"host", "port", "data-dir", "database-url", "log-level", "local-model"}
     assert {f"AINFERA_{flag.upper().replace('-', '_')}" for flag in flags} <= set(READERS)
+
+
+def test_the_file_of_a_running_gateway_lives_as_long_as_the_gateway(tmp_path: Path) -> None:
+    def files() -> list[Path]:
+        return [path for path in tmp_path.iterdir() if "serving-" in path.name]
+
+    gateway = GatewayProcess(tmp_path, {**SECRETS, "AINFERA_RATE_LIMIT_RPM": "77"}).start()
+    try:
+        (left,) = files()
+        text = left.read_text("utf-8")
+        assert left.stat().st_mode & 0o777 == 0o600
+        assert (json.loads(text)["pid"], json.loads(text)["settings"]["rate_limit_rpm"]) == (gateway.pid, 77)
+        assert not any(secret in text for secret in SECRETS.values())
+        gateway.signup("some-agent")
+    finally:
+        gateway.kill()
+    assert files() == [left]  # it was killed, and nobody took the file away
+    assert "none is running here" in run("doctor", "--data-dir", str(tmp_path), COLUMNS="300").stdout
+    gateway.start()
+    try:
+        (fresh,) = files()
+        assert fresh != left
+        # Before its first tick, after a restart: the height that the chains have.
+        assert httpx.get(f"{gateway.url}/readyz").json()["chain_height"] >= 4
+    finally:
+        assert gateway.stop() == 0
+    assert files() == []
 
 
 def test_log_lines_are_json_from_the_first_to_the_last(tmp_path: Path) -> None:

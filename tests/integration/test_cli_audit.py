@@ -83,6 +83,9 @@ def test_files_that_cannot_be_read_at_all(tmp_path: Path) -> None:
     assert verify(tmp_path / "missing.json").exit_code == 2
     assert verify("--agent", "a", "--url", "http://127.0.0.1:1").exit_code == 2
     assert verify("--agent", "a", "--url", "file:///etc/passwd").exit_code == 2
+    unreachable = verify("--agent", "a", "--url", "http://127.0.0.1:1").output
+    assert "is a gateway running there?" in unreachable
+    assert "Errno" not in unreachable
     assert verify().exit_code == 2
     assert verify("--agent", "a", "--database", "--data-dir", tmp_path).exit_code == 2
 
@@ -128,6 +131,16 @@ def test_a_live_chain_is_intact_from_every_side(called: tuple[GatewayProcess, st
     for result in (*from_files, *over_http, stored):
         assert result.exit_code == 0, result.output
     assert len({result.stdout for result in (*from_files, *over_http, stored)}) == 1
+
+
+def test_an_agent_that_is_not_there_is_said_so(called: tuple[GatewayProcess, str, Path]) -> None:
+    gateway, _, _ = called
+    over_http = verify("--url", gateway.url, "--agent", "nobody")
+    assert over_http.exit_code == 2
+    assert over_http.output == f"ainfera-gateway: {gateway.url} has no agent 'nobody', or its chain is not public\n"
+    stored = verify("--database", "--agent", "nobody", "--data-dir", gateway.data_dir)
+    assert stored.exit_code == 2
+    assert stored.output == "ainfera-gateway: there is no agent 'nobody' in this database\n"
 
 
 def test_an_export_that_was_cut_at_its_end_is_broken(called: tuple[GatewayProcess, str, Path], tmp_path: Path) -> None:

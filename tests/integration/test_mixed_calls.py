@@ -1,4 +1,4 @@
-"""500 calls of every kind: what the provider saw, what was paid and what was proved are the same calls, each once."""
+"""1,000 calls of every kind and dialect: what the provider saw, what was paid and what was proved are the same calls, each once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.evidence import problems, rows, wait_settled
-from tests.gateway_process import GatewayProcess, provider_environment
+from tests.gateway_process import GatewayProcess, family_environment
 from tests.integration.mixed_load import LATE_REPEATS, Tally, make_calls, wishes
 from tests.simulator.process import Simulator
 
-CALLS = 500
+CALLS = 1000
 AGENTS = 5
 SEED = 20261123
 
@@ -33,7 +33,7 @@ class Aftermath:
 
 @pytest.fixture(scope="module")
 def aftermath(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Aftermath:
-    environment = provider_environment(simulator.base_url)
+    environment = family_environment(simulator.base_url)
     environment |= {"LOCAL_BASE_URL": simulator.base_url, "AINFERA_ATTEMPT_TIMEOUT_S": "0.7"}
     environment |= {"AINFERA_DISCONNECT_DRAIN_S": "0.3", "AINFERA_SPEND_KILLSWITCH_USD": "1000"}
     with GatewayProcess(tmp_path_factory.mktemp("mixed"), environment) as gateway:
@@ -70,7 +70,7 @@ def test_calls_are_neither_lost_nor_made_up(aftermath: Aftermath) -> None:
 
 def test_the_load_was_as_mixed_as_it_claims(aftermath: Aftermath) -> None:
     tally = aftermath.tally
-    assert set(tally.kinds) == {"plain", "stream", "tools", "fault", "disconnect", "idempotent"}
+    assert set(tally.kinds) == {"plain", "stream", "tools", "fault", "disconnect", "idempotent", "embeddings"}
     assert min(tally.kinds.values()) >= 20
     assert tally.replayed >= LATE_REPEATS - 2, "but for those whose first use still ran"
     assert tally.left >= 30
@@ -83,6 +83,14 @@ def test_the_load_was_as_mixed_as_it_claims(aftermath: Aftermath) -> None:
     assert results >= {"ok", "client_error", "rate_limited", "server_error", "timeout", "cancelled", "invalid"}
     tried = {row[0] for row in rows(aftermath.database, "SELECT DISTINCT attempts FROM routing_outcomes")}
     assert tried >= {1, 2, 3}, "some calls were tried again, and some fell back"
+    crossed = rows(
+        aftermath.database,
+        "SELECT DISTINCT dialect, provider FROM routing_outcomes WHERE outcome_status = 'succeeded'",
+    )
+    providers = {"anthropic", "openai", "gemini", "xai", "mistral"}
+    assert {(dialect, provider) for dialect in ("openai", "anthropic", "native") for provider in providers} <= set(
+        crossed
+    )
     beyond = rows(aftermath.database, "SELECT COUNT(*) FROM transfers WHERE kind = 'unreconciled'")
     assert beyond[0][0] > 0, "some provider billed beyond the hold"
 

@@ -26,6 +26,8 @@ from tests.simulator.process import Seen, Simulator
 MODEL = "gpt-5-5"
 ROUTER = "ainfera-inference"
 DRAIN_S = 0.5
+_ESTABLISHED, _CLOSE_WAIT = "01", "08"
+"""As ``/proc/net/tcp`` writes these states."""
 JSON = {"content-type": "application/json"}
 
 
@@ -154,16 +156,21 @@ class Leaving:
 
     def leave(self) -> None:
         """Hang up, and wait until the gateway has closed its side: from there on it knows."""
-        assert _has_peer(self._address[1])
+        ends = (self._address[1], int(self._client.base_url.port or 0))
+        assert _is_open(*ends)
         self._answer.__exit__(None, None, None)
         self._client.close()
-        eventually(lambda: not _has_peer(self._address[1]))
+        eventually(lambda: not _is_open(*ends))
 
 
-def _has_peer(port: int) -> bool:
-    """Whether a socket on this machine is still connected to the local ``port``."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return any(int(line.split()[2].rpartition(":")[2], 16) == port for line in lines)
+def _is_open(remote: int, local: int) -> bool:
+    """Whether the socket on the ``local`` port of this machine still holds its connection to the ``remote`` port."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        here, there, state = line.split()[1:4]
+        ports = int(there.rpartition(":")[2], 16), int(here.rpartition(":")[2], 16)
+        if ports == (remote, local) and state in {_ESTABLISHED, _CLOSE_WAIT}:
+            return True
+    return False
 
 
 def settled(caller: Caller, inference_id: str) -> None:

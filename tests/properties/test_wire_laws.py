@@ -350,7 +350,7 @@ def test_relay_changes_the_model_and_no_other_byte(
 
 
 COUNTS = st.one_of(st.none(), st.integers(0, 9))
-USAGES = st.one_of(st.none(), st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS))
+USAGES = st.one_of(st.none(), st.builds(Usage, *[COUNTS] * 9))
 
 
 @law

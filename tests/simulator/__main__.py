@@ -10,7 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .dialect import Dialect
+from .dialect_anthropic import AnthropicDialect
+from .dialect_embeddings import EmbeddingsDialect
 from .dialect_openai import OpenAIDialect
+from .dialect_responses import ResponsesDialect
+from .families import FAMILIES, OPENAI
 from .log import AttemptLog
 from .script import DirectiveError, Script, merge, parse_block
 from .server import Application, serve
@@ -41,9 +46,18 @@ async def _run(options: argparse.Namespace) -> None:
     models = [name for name in options.models.split(",") if name]
     log = AttemptLog(options.log, fsync=not options.no_fsync)
     script = Script(merge([parse_block(options.default)]))
-    dialects = [OpenAIDialect(models, lenient=options.lenient)]
+    dialects = _dialects(models, lenient=options.lenient)
     await serve(Application(dialects, log, script, log_bodies=options.log_bodies), options.port, stopped)
     log.close()
+
+
+def _dialects(models: Sequence[str], *, lenient: bool) -> list[Dialect]:
+    """Every dialect, those of a family before OpenAI itself, which serves all paths that are left."""
+    made: list[Dialect] = [AnthropicDialect(models)]
+    for family in (*FAMILIES, OPENAI):
+        made += [EmbeddingsDialect(family), ResponsesDialect(family)]
+        made.append(OpenAIDialect(models, lenient=lenient, family=family))
+    return made
 
 
 def _stop_at_end(stopped: asyncio.Event) -> None:

@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
+from .anthropic_error import anthropic_error
 from .connection import ClientGoneError, Connection, Request, head
 from .dialect import Call, Dialect, Event, Refusal
 from .log import AttemptLog
+from .openai_error import openai_error
 from .script import PLAIN, Acts
 
 RESET_DELAY_S: Final = 0.02
@@ -134,9 +136,13 @@ class Exchange:
             headers["retry-after"] = self.acts.retry_after
         if self.acts.location is not None:
             headers["location"] = self.acts.location
-        message, form = f"The simulator was told to answer {status}.", self.acts.form or "openai"
-        body = self.dialect.error(status, message, code=_STATUS_CODES.get(status))
-        if form == "array":
+        message, form = f"The simulator was told to answer {status}.", self.acts.form
+        body = self.dialect.error(status, message, code=_STATUS_CODES.get(status), number=self.number)
+        if form == "openai":
+            body = openai_error(status, message, code=_STATUS_CODES.get(status))
+        elif form == "anthropic":
+            body = anthropic_error(status, message, number=self.number)
+        elif form == "array":
             body = msgspec.json.encode([{"error": {"code": status, "message": message, "status": "SIMULATED"}}])
         elif form == "xai":
             body = msgspec.json.encode({"code": "simulated", "error": message})
@@ -159,10 +165,7 @@ class Exchange:
     def _headers(self, content_type: str, extra: Mapping[str, str]) -> dict[str, str]:
         headers = {
             "content-type": self.acts.content_type or content_type,
-            "x-request-id": f"req_{self.number:016x}",
-            "openai-processing-ms": str(self.acts.slow or 1),
-            "x-ratelimit-limit-requests": "10000",
-            "x-ratelimit-remaining-requests": "9999",
+            **self.dialect.headers(self.number, self.status),
             **extra,
         }
         if self._must_close:
@@ -238,12 +241,17 @@ class Exchange:
         if acts.empty == "body":
             return self._end_body(outcome)
         for event in self.dialect.events(call, acts):
+            if event.kind == "comment":
+                await self._write(self._frame(event))
+                continue
             if acts.stall_after == self.sent:
                 await self.connection.wait()
             if acts.reset_after == self.sent:
                 return await self._reset_soon()
             if acts.error_after == self.sent:
-                await self._write(self._frame(self.dialect.error_event("The simulator was told to fail here.")))
+                await self._write(
+                    self._frame(self.dialect.error_event("The simulator was told to fail here.", self.sent))
+                )
                 return self._end_body("error")
             if self._truncates_before(event):
                 if acts.truncate == "in_json":
@@ -251,7 +259,8 @@ class Exchange:
                     await self._write(frame[: len(frame) // 2])
                 return self._end_body("truncated")
             if garbage_at == self.sent:
-                await self._write(self._frame(Event(_NOT_UTF8 if acts.garbage == "utf8" else _NOT_JSON, "garbage")))
+                data = _NOT_UTF8 if acts.garbage == "utf8" else _NOT_JSON
+                await self._write(self._frame(self.dialect.garbage_event(data)))
                 garbage_at = None
             if self.sent:
                 await self._wait_turn()
@@ -269,11 +278,11 @@ class Exchange:
             case None:
                 return False
             case "no_finish":
-                return event.kind == "finish"
+                return event.kind in ("finish", "end")
             case "no_done":
-                return event.kind == "done"
+                return event.kind in ("done", "end")
             case "in_json":
-                return self.sent == 2 or event.kind == "finish"
+                return (self.sent >= 2 and event.kind == "delta") or event.kind in ("finish", "end")
             case count:
                 return self.sent == int(count)
 
@@ -286,9 +295,12 @@ class Exchange:
 
     def _frame(self, event: Event) -> bytes:
         eol = b"\r\n" if self.acts.crlf else b"\n"
-        data = (b"data:" if self.acts.no_space else b"data: ") + event.data + eol + eol
+        if event.kind == "comment":
+            return b": " + event.data + eol + eol
+        blank = b"" if self.acts.no_space else b" "
+        data = b"data:" + blank + event.data + eol + eol
         if event.name:
-            data = b"event: " + event.name.encode() + eol + data
+            data = b"event:" + blank + event.name.encode() + eol + data
         return b": keep-alive" + eol + eol + data if self.acts.comments else data
 
     def _start(self, content_type: str, length: int) -> None:

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from .dialect import RefusedError
 
-class InvalidError(Exception):
-    """A request the provider would refuse with 400. `param` names the field, `code` is the machine code."""
-
-    def __init__(self, message: str, param: str | None, code: str | None = "invalid_value") -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code
-
-
-_MESSAGE_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+MESSAGE_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "developer": frozenset({"role", "content", "name"}),
     "system": frozenset({"role", "content", "name"}),
     "user": frozenset({"role", "content", "name"}),
@@ -34,10 +25,10 @@ _PARTS: Final[Mapping[str, frozenset[str]]] = {
 
 
 def require_type(value: object, kinds: type | tuple[type, ...], param: str, wanted: str) -> None:
-    """Raises `InvalidError` unless value is of the kinds; a boolean never passes for a number."""
+    """Raises `RefusedError` unless value is of the kinds; a boolean never passes for a number."""
     wrong_bool = isinstance(value, bool) and kinds is not bool
     if wrong_bool or not isinstance(value, kinds):
-        raise InvalidError(f"'{param}' must be {wanted}, not {json_type(value)}.", param, "invalid_type")
+        raise RefusedError(f"'{param}' must be {wanted}, not {json_type(value)}.", param, "invalid_type")
 
 
 def json_type(value: object) -> str:
@@ -56,36 +47,36 @@ def json_type(value: object) -> str:
 
 
 def only_fields(value: Mapping[str, Any], known: frozenset[str] | set[str], param: str) -> None:
-    """Raises `InvalidError` for the first member that is not known."""
+    """Raises `RefusedError` for the first member that is not known."""
     for name in value:
         if name not in known:
             where = f"{param}.{name}" if param else name
-            raise InvalidError(f"The parameter '{where}' is not known.", where, "unknown_parameter")
+            raise RefusedError(f"The parameter '{where}' is not known.", where, "unknown_parameter")
 
 
 def required(value: Mapping[str, Any], name: str, param: str) -> Any:
-    """The member's value; raises `InvalidError` when it is absent."""
+    """The member's value; raises `RefusedError` when it is absent."""
     if name not in value:
         where = f"{param}.{name}" if param else name
-        raise InvalidError(f"The parameter '{where}' is required.", where, "missing_required_parameter")
+        raise RefusedError(f"The parameter '{where}' is required.", where, "missing_required_parameter")
     return value[name]
 
 
 def check_messages(messages: object) -> None:
-    """Raises `InvalidError` unless the conversation is one the provider takes."""
+    """Raises `RefusedError` unless the conversation is one the provider takes."""
     require_type(messages, list, "messages", "an array")
     assert isinstance(messages, list)
     if not messages:
-        raise InvalidError("'messages' needs at least one message.", "messages", "empty_array")
+        raise RefusedError("'messages' needs at least one message.", "messages", "empty_array")
     unanswered: set[str] = set()
     answerable: set[str] = set()
     for position, message in enumerate(messages):
         param = f"messages[{position}]"
         require_type(message, dict, param, "an object")
         role = required(message, "role", param)
-        if not isinstance(role, str) or role not in _MESSAGE_FIELDS:
-            raise InvalidError(f"'{param}.role' is none of {', '.join(sorted(_MESSAGE_FIELDS))}.", f"{param}.role")
-        only_fields(message, _MESSAGE_FIELDS[role], param)
+        if not isinstance(role, str) or role not in MESSAGE_FIELDS:
+            raise RefusedError(f"'{param}.role' is none of {', '.join(sorted(MESSAGE_FIELDS))}.", f"{param}.role")
+        only_fields(message, MESSAGE_FIELDS[role], param)
         if "name" in message:
             require_type(message["name"], str, f"{param}.name", "a string")
         if role == "tool":
@@ -93,7 +84,7 @@ def check_messages(messages: object) -> None:
             unanswered.discard(message["tool_call_id"])
             continue
         if unanswered:
-            raise InvalidError(
+            raise RefusedError(
                 f"Before '{param}' the results of these tool calls are missing: {', '.join(sorted(unanswered))}.", param
             )
         if role == "assistant":
@@ -108,7 +99,7 @@ def check_messages(messages: object) -> None:
             else:
                 _check_content(content, role, f"{param}.content")
     if unanswered:
-        raise InvalidError(f"These tool calls have no tool message: {', '.join(sorted(unanswered))}.", "messages")
+        raise RefusedError(f"These tool calls have no tool message: {', '.join(sorted(unanswered))}.", "messages")
 
 
 def _check_tool_result(message: Mapping[str, Any], param: str, answerable: set[str]) -> None:
@@ -116,9 +107,9 @@ def _check_tool_result(message: Mapping[str, Any], param: str, answerable: set[s
     require_type(call_id, str, f"{param}.tool_call_id", "a string")
     if len(call_id) > 40:
         where = f"{param}.tool_call_id"
-        raise InvalidError(f"'{where}' is longer than 40 characters.", where, "string_above_max_length")
+        raise RefusedError(f"'{where}' is longer than 40 characters.", where, "string_above_max_length")
     if call_id not in answerable:
-        raise InvalidError(f"'{param}' has the role 'tool' but answers no tool call before it.", f"{param}.role")
+        raise RefusedError(f"'{param}' has the role 'tool' but answers no tool call before it.", f"{param}.role")
     _check_content(required(message, "content", param), "tool", f"{param}.content")
 
 
@@ -127,7 +118,7 @@ def _check_assistant(message: Mapping[str, Any], param: str) -> set[str]:
     content = message.get("content")
     calls = message.get("tool_calls")
     if content is None and calls is None and not any(message.get(k) for k in ("function_call", "refusal", "audio")):
-        raise InvalidError(f"'{param}.content' may be absent only beside tool calls.", f"{param}.content")
+        raise RefusedError(f"'{param}.content' may be absent only beside tool calls.", f"{param}.content")
     if content is not None:
         _check_content(content, "assistant", f"{param}.content")
     if message.get("refusal") is not None:
@@ -136,12 +127,12 @@ def _check_assistant(message: Mapping[str, Any], param: str) -> set[str]:
         return set()
     require_type(calls, list, f"{param}.tool_calls", "an array")
     if not calls:
-        raise InvalidError(f"'{param}.tool_calls' is empty.", f"{param}.tool_calls", "empty_array")
+        raise RefusedError(f"'{param}.tool_calls' is empty.", f"{param}.tool_calls", "empty_array")
     ids: set[str] = set()
     for position, call in enumerate(calls):
         ids.add(_check_tool_call(call, f"{param}.tool_calls[{position}]"))
     if len(ids) != len(calls):
-        raise InvalidError(f"Two of '{param}.tool_calls' have the same id.", f"{param}.tool_calls")
+        raise RefusedError(f"Two of '{param}.tool_calls' have the same id.", f"{param}.tool_calls")
     return ids
 
 
@@ -151,10 +142,10 @@ def _check_tool_call(call: object, param: str) -> str:
     call_id = required(call, "id", param)
     require_type(call_id, str, f"{param}.id", "a string")
     if not 1 <= len(call_id) <= 40:
-        raise InvalidError(f"'{param}.id' must have 1 to 40 characters.", f"{param}.id", "string_above_max_length")
+        raise RefusedError(f"'{param}.id' must have 1 to 40 characters.", f"{param}.id", "string_above_max_length")
     kind = required(call, "type", param)
     if kind not in ("function", "custom"):
-        raise InvalidError(f"'{param}.type' is neither 'function' nor 'custom'.", f"{param}.type")
+        raise RefusedError(f"'{param}.type' is neither 'function' nor 'custom'.", f"{param}.type")
     only_fields(call, {"id", "type", kind}, param)
     inner = required(call, kind, param)
     require_type(inner, dict, f"{param}.{kind}", "an object")
@@ -171,7 +162,7 @@ def _check_content(content: object, role: str, param: str) -> None:
     require_type(content, list, param, "a string or an array of parts")
     assert isinstance(content, list)
     if not content:
-        raise InvalidError(f"'{param}' has no parts.", param, "empty_array")
+        raise RefusedError(f"'{param}' has no parts.", param, "empty_array")
     for position, part in enumerate(content):
         _check_part(part, role, f"{param}[{position}]")
 
@@ -182,7 +173,7 @@ def _check_part(part: object, role: str, param: str) -> None:
     kind = required(part, "type", param)
     if kind not in _PARTS[role]:
         known = ", ".join(sorted(_PARTS[role]))
-        raise InvalidError(f"'{param}.type' is none of {known} in a {role} message.", f"{param}.type")
+        raise RefusedError(f"'{param}.type' is none of {known} in a {role} message.", f"{param}.type")
     only_fields(part, {"type", kind, "prompt_cache_breakpoint"}, param)
     inner = required(part, kind, param)
     where = f"{param}.{kind}"
@@ -195,17 +186,17 @@ def _check_part(part: object, role: str, param: str) -> None:
         url = required(inner, "url", where)
         require_type(url, str, f"{where}.url", "a string")
         if not url.startswith(("http://", "https://", "data:image/")):
-            raise InvalidError(
+            raise RefusedError(
                 f"'{where}.url' is neither a web address nor a data URL.", f"{where}.url", "invalid_image_url"
             )
         if inner.get("detail", "auto") not in ("auto", "low", "high", "original"):
-            raise InvalidError(f"'{where}.detail' is none of auto, low, high, original.", f"{where}.detail")
+            raise RefusedError(f"'{where}.detail' is none of auto, low, high, original.", f"{where}.detail")
     elif kind == "input_audio":
         only_fields(inner, {"data", "format"}, where)
         require_type(required(inner, "data", where), str, f"{where}.data", "a string")
         if required(inner, "format", where) not in ("wav", "mp3"):
-            raise InvalidError(f"'{where}.format' is neither wav nor mp3.", f"{where}.format")
+            raise RefusedError(f"'{where}.format' is neither wav nor mp3.", f"{where}.format")
     else:
         only_fields(inner, {"file_data", "file_id", "filename"}, where)
         if not inner.get("file_data") and not inner.get("file_id"):
-            raise InvalidError(f"'{where}' needs file_data or file_id.", where, "missing_required_parameter")
+            raise RefusedError(f"'{where}' needs file_data or file_id.", where, "missing_required_parameter")

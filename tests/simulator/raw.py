@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from .process import Simulator
@@ -24,12 +26,20 @@ def ask(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
-def request_bytes(simulator: Simulator, body: object, attempt: str = "", path: str = "/v1/chat/completions") -> bytes:
+def request_bytes(
+    simulator: Simulator,
+    body: object,
+    attempt: str = "",
+    path: str = "/v1/chat/completions",
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    sent = {"authorization": "Bearer sk-raw-wxyz", **(headers or {})}
     lines = [
         f"POST {path} HTTP/1.1",
         f"host: 127.0.0.1:{simulator.port}",
-        "authorization: Bearer sk-raw-wxyz",
+        *(f"{name}: {value}" for name, value in sent.items() if value),
+        *(["anthropic-version: 2023-06-01"] if path.endswith("/messages") else []),
         "content-type: application/json",
         f"content-length: {len(data)}",
         f"x-client-request-id: {attempt}",
@@ -41,12 +51,25 @@ def connect(simulator: Simulator) -> socket.socket:
     return socket.create_connection(("127.0.0.1", simulator.port), timeout=5)
 
 
-def raw(simulator: Simulator, directive: str, *, stream: bool, attempt: str = "", **fields: Any) -> tuple[bytes, str]:
+def raw(
+    simulator: Simulator,
+    directive: str,
+    *,
+    stream: bool,
+    attempt: str = "",
+    path: str = "/v1/chat/completions",
+    headers: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> tuple[bytes, str]:
     """Sends one request and reads all there is; returns the bytes and how the connection ended: fin, reset, open."""
-    body = {"model": "m", "stream": stream, "messages": ask(f"tell me [[sim:{directive}]]"), **fields}
+    text = f"[[sim:{directive}]]"
+    asked = {"input": f"tell me {text}"} if path.endswith("/responses") else {"messages": ask(f"tell me {text}")}
+    body = {"model": "m", "stream": stream, **asked, **fields}
+    if "messages" in fields:
+        body["messages"] = [*fields["messages"][:-1], *ask(fields["messages"][-1]["content"] + text)]
     received = b""
     with connect(simulator) as sock:
-        sock.sendall(request_bytes(simulator, body, attempt))
+        sock.sendall(request_bytes(simulator, body, attempt, path, headers))
         while True:
             try:
                 data = sock.recv(65536)
@@ -55,8 +78,15 @@ def raw(simulator: Simulator, directive: str, *, stream: bool, attempt: str = ""
             received += data
             if not data:
                 return received, "fin"
-            if received.endswith(b"\r\n0\r\n\r\n"):
+            if received.endswith(b"\r\n0\r\n\r\n") or _whole(received):
                 return received, "open"
+
+
+def _whole(received: bytes) -> bool:
+    """True when the answer states its length and all of it is there."""
+    answered_head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", answered_head)
+    return length is not None and len(body) == int(length[1])
 
 
 def unchunked(received: bytes) -> bytes:
@@ -72,12 +102,31 @@ def events(received: bytes) -> list[bytes]:
     return [line.removeprefix(b"data: ") for line in unchunked(received).split(b"\n") if line.startswith(b"data: ")]
 
 
+def named_events(received: bytes) -> list[dict[str, Any]]:
+    """The events of a stream whose frames carry names; each name must be the type inside."""
+    found: list[dict[str, Any]] = []
+    for frame in unchunked(received).decode().split("\n\n"):
+        lines = [line for line in frame.split("\n") if line]
+        if lines:
+            (name, data) = lines
+            event = json.loads(data.removeprefix("data: "))
+            assert name == f"event: {event['type']}"
+            found.append(event)
+    return found
+
+
 def status_of(simulator: Simulator, body: object, **headers: str) -> tuple[int, Any]:
+    return post(simulator, "/v1/chat/completions", body, **headers)
+
+
+def post(simulator: Simulator, path: str, body: object, **headers: str) -> tuple[int, Any]:
+    """Sends one request on a connection of its own, headers without a value left out; returns status and JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    sent = {"authorization": "Bearer sk-x", "content-type": "application/json", **headers}
-    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in sent.items() if value)
+    sent = {"authorization": "Bearer sk-x", "content-type": "application/json"}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items() if value)
     with connect(simulator) as sock:
-        start = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n"
+        start = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n"
         sock.sendall(start.encode() + head.encode() + b"\r\n" + data)
         received = b"".join(iter(lambda: sock.recv(65536), b""))
     answered_head, _, answered = received.partition(b"\r\n\r\n")

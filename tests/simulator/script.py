@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from .finish import REASONS
+
 MARKER: Final = re.compile(r"\[\[sim:([^\]]*)\]\]")
 _SEPARATORS: Final = re.compile(r"[\s,;]+")
 
@@ -42,6 +44,8 @@ class Acts:
     error_after: int | None = None
     usage: str | None = None
     cached: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
     reasoning: int = 0
     empty: str | None = None
     content_type: str | None = None
@@ -61,20 +65,28 @@ class Acts:
     as_model: str | None = None
     framing: str | None = None
     connection: str | None = None
+    pings: int = 0
+    fine_grained: bool = False
+    redacted: bool = False
+    unknown_event: bool = False
+    index: str | None = None
 
 
 PLAIN: Final = Acts()
 _FIELDS: Final = {item.name: str(item.type) for item in fields(Acts)}
 _CHOICES: Final[Mapping[str, frozenset[str]]] = {
-    "form": frozenset({"openai", "html", "empty", "array", "xai", "text"}),
+    "form": frozenset({"openai", "anthropic", "html", "empty", "array", "xai", "text"}),
     "end": frozenset({"chunked", "fin"}),
     "garbage": frozenset({"auto", "data", "body", "utf8", "http"}),
-    "usage": frozenset({"missing", "null", "zero", "cumulative", "overbilled", "negative", "string"}),
+    "usage": frozenset(
+        {"missing", "nowhere", "null", "zero", "cumulative", "doubled", "overbilled", "negative", "string"}
+    ),
     "empty": frozenset({"choices", "content", "body"}),
-    "finish": frozenset({"stop", "length", "content_filter", "tool_calls", "null"}),
+    "finish": REASONS,
     "layout": frozenset({"pretty", "note_first"}),
     "framing": frozenset({"length", "chunked", "close"}),
     "connection": frozenset({"close"}),
+    "index": frozenset({"right", "zero", "absent"}),
     "truncate": frozenset({"no_finish", "no_done", "in_json"}),
 }
 # Short forms: the name alone, or a friendlier name for the same thing.
@@ -85,6 +97,9 @@ _SHORT: Final[Mapping[str, tuple[str, str]]] = {
     "garbage": ("garbage", "auto"),
     "empty": ("empty", "content"),
     "content_filter": ("finish", "content_filter"),
+    "refusal": ("finish", "refusal"),
+    "pause_turn": ("finish", "pause_turn"),
+    "pings": ("pings", "3"),
 }
 _RENAMED: Final = {"truncate_after": "truncate"}
 
@@ -111,8 +126,6 @@ def _convert(name: str, value: str | None) -> tuple[str, Any]:
         if not re.fullmatch(r"-1|\d{1,9}", value):
             raise DirectiveError(f"{name} takes a whole number, not {value!r}")
         return name, int(value)
-    if name == "usage" and value == "doubled":
-        value = "cumulative"
     allowed = _CHOICES.get(name)
     if allowed is not None and value not in allowed and not (name == "truncate" and value.isdecimal()):
         raise DirectiveError(f"{name} is one of {', '.join(sorted(allowed))}, not {value!r}")

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from .connection import Connection, Request, head
-from .dialect import Call, Dialect, Refusal
+from .dialect import Arrival, Call, Dialect, Refusal
 from .exchange import Exchange, Gate
 from .log import AttemptLog
 from .script import PLAIN, Acts, DirectiveError, RuleSpec, Script
@@ -36,7 +36,10 @@ def reply(status: int, value: object) -> Reply:
 
 
 class Application:
-    """Gives each POST to the dialect that serves its path; keeps the live exchanges and their acknowledgements."""
+    """Gives each POST to the first dialect that serves its path; keeps the live exchanges and their acknowledgements.
+
+    The last dialect answers what none serves.
+    """
 
     def __init__(self, dialects: Sequence[Dialect], log: AttemptLog, script: Script, *, log_bodies: bool) -> None:
         self._dialects = dialects
@@ -63,11 +66,13 @@ class Application:
     def _post(self, connection: Connection, request: Request) -> Coroutine[Any, Any, None] | None:
         digest = hashlib.sha256(request.body).hexdigest()
         dialect = next((item for item in self._dialects if item.serves(request.path)), None)
-        chosen = dialect or self._dialects[0]
+        chosen = dialect or self._dialects[-1]
+        self._number += 1
         if dialect is None:
             call: Call | Refusal = Refusal(404, chosen.error(404, f"No such path: {request.path}", code="unknown_url"))
         else:
-            call = dialect.read(request.headers, request.body, digest)
+            arrival = Arrival(request.path, request.headers, request.body, digest, self._number)
+            call = dialect.read(arrival)
         key_suffix = _key(request)[-4:]
         acts = PLAIN
         if isinstance(call, Call):
@@ -75,8 +80,8 @@ class Application:
                 acts = self._script.choose(call.model, request.path, call.stream, key_suffix, call.text)
             except DirectiveError as error:
                 # A misspelt directive would otherwise turn a test of misbehaviour into a test of nothing.
-                call = Refusal(400, chosen.error(400, str(error), code="simulator_directive"), call.model, call.stream)
-        self._number += 1
+                body = chosen.error(400, str(error), code="simulator_directive", number=self._number)
+                call = Refusal(400, body, call.model, call.stream, call.foreign)
         attempt = request.headers.get(b"x-client-request-id", b"").decode("latin-1") or None
         exchange = Exchange(
             connection, request, chosen, call, acts,
@@ -108,6 +113,8 @@ class Application:
             "refused": call.status if isinstance(call, Refusal) else None,
             "acts": _differences(exchange.acts),
         }
+        if call.foreign:
+            record["foreign"] = call.foreign
         if self._log_bodies:
             record["body"] = request.body.decode("utf-8", "replace")
         return record
@@ -154,7 +161,7 @@ class Application:
                     answer = dialect.get(path, request.headers)
                     if answer is not None:
                         return Reply(*answer)
-        error = self._dialects[0].error
+        error = self._dialects[-1].error
         if any(dialect.serves(request.path) for dialect in self._dialects):
             return Reply(405, error(405, f"{request.method} is not allowed here.", code="method_not_allowed"))
         return Reply(404, error(404, f"No such path: {request.path}", code="unknown_url"))
@@ -186,8 +193,10 @@ class Application:
 
 def _key(request: Request) -> str:
     """The caller's key, from whichever header dialects use."""
-    bearer = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")[2]
-    return bearer.strip() or request.headers.get(b"x-api-key", b"").decode("latin-1")
+    found = request.headers.get(b"authorization", b"").partition(b" ")[2].strip()
+    for name in (b"x-api-key", b"api-key"):
+        found = found or request.headers.get(name, b"").strip()
+    return found.decode("latin-1")
 
 
 def _differences(acts: Acts) -> dict[str, Any]:

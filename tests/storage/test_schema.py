@@ -45,6 +45,7 @@ SAMPLES = {
     "brand_verdicts": "(id, brand, verdict, decided_by, decided_at_us, version) VALUES ('x', 'b', 'PASS', 'd', 1, 1)",
     "model_prices": "(id, model_slug, price_class, picousd_per_token, source, valid_from_us)"
     " VALUES ('x', 'm', 'input', 1, 's', 1)",
+    "routing_policies": "(id, tenant_id, version, document, created_us, created_by) VALUES ('x', 't', 1, '{}', 1, 'k')",
     "settings_changes": "(id, name, value, changed_by, created_us) VALUES ('x', 'n', 'v', 'c', 1)",
 }
 
@@ -134,6 +135,7 @@ def test_no_balance_below_zero_or_below_what_is_held(store: Store, balance: int,
         ("attempts", SAMPLES["attempts"].replace("'x'", "'y'")),
         ("inferences", SAMPLES["inferences"].replace("'x'", "'y'")),
         ("brand_verdicts", SAMPLES["brand_verdicts"].replace("'x'", "'y'")),
+        ("routing_policies", SAMPLES["routing_policies"].replace("'x'", "'y'")),
     ],
     ids=lambda pair: pair[0],
 )

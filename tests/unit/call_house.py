@@ -16,10 +16,10 @@ from ainfera_gateway.audit.seal import seal
 from ainfera_gateway.catalog.seed import ANCHORS, SEED_PROVIDERS
 from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.ids import new_id
+from ainfera_gateway.inference.dispatch import House
 from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.inference.plan import CallPlan, Target
 from ainfera_gateway.inference.refusals import Refusals
-from ainfera_gateway.inference.run import House
 from ainfera_gateway.inference.settle import SettleCall
 from ainfera_gateway.ledger.hold import ask
 from ainfera_gateway.metrics.registry import Registry
@@ -217,6 +217,7 @@ def plan(*, stream: bool, key: bool = False) -> CallPlan:
                 input_price=model.prices.input_picousd,
                 output_price=model.prices.output_picousd,
             ),
+            model.upstream_model,
         )
         for model in (by_slug["mistral-large-3"], by_slug["gemini-3-1-pro"])
     )

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,6 @@ from ainfera_gateway.catalog.model import catalog_of
 from ainfera_gateway.catalog.price import (
     PriceError,
     Prices,
-    cost_by_class,
     cost_picousd,
     decimal_text,
     output_tokens_payable,
@@ -71,19 +72,6 @@ def test_negative_counts_are_refused_and_unknown_ones_are_zero() -> None:
         cost_picousd(Usage(input_tokens=-1, output_tokens=1), Prices(3, 7))
 
 
-@given(price_lines, tokens, tokens, tokens, tokens)
-def test_the_sum_of_the_classes_is_the_total(
-    prices: Prices, plain: int, cached: int, written: int, output: int
-) -> None:
-    usage = Usage(plain + cached + written, output, cached, written)
-    cost = cost_by_class(usage, prices)
-    assert cost.total_picousd == cost_picousd(usage, prices)
-    assert cost.input_picousd == plain * prices.input_picousd
-    assert cost.output_picousd == output * prices.output_picousd
-    without_cache = Prices(prices.input_picousd, prices.output_picousd)
-    assert cost_picousd(usage, without_cache) == (plain + cached + written) * prices.input_picousd + cost.output_picousd
-
-
 def test_the_projection_rounds_up_to_a_micro_usd() -> None:
     prices = Prices(per_million("0.01"), per_million("0.01"))
     assert projected_picousd(prices, 0, 0) == 0
@@ -92,7 +80,7 @@ def test_the_projection_rounds_up_to_a_micro_usd() -> None:
     assert projected_picousd(prices, 50, 51) == 2_000_000
 
 
-@given(price_lines, tokens, tokens)
+@given(st.builds(Prices, line, line), tokens, tokens)
 def test_the_projection_covers_the_cost_by_less_than_a_micro_usd(prices: Prices, inputs: int, outputs: int) -> None:
     exact = inputs * prices.input_picousd + outputs * prices.output_picousd
     over = projected_picousd(prices, inputs, outputs) - exact
@@ -181,3 +169,30 @@ def test_a_model_is_active_only_where_its_provider_is() -> None:
     assert catalog.status(model, frozenset({"xai"})) == "not_configured"
     assert catalog_of([model], []).status(model, frozenset({"openai"})) == "disabled"
     assert catalog.active_providers(frozenset({"openai", "unheard-of"})) == {"openai"}
+
+
+def test_only_models_with_a_prior_are_candidates() -> None:
+    assert list(seed_catalog().candidates) == sorted(SEED_MODELS, key=lambda model: model.slug)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prior": Decimal("0.1")},
+        {"prices": Prices(1, 2, 3)},
+        {"enabled": False},
+        {"capabilities": frozenset({"tools"})},
+        {"capabilities": frozenset(), "capabilities_known": False},
+        {"latency_ms": 1},
+        {"wire": "openai_responses"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_version_of_a_catalog_is_the_hash_of_its_facts(change: dict[str, Any]) -> None:
+    version = catalog_of(SEED_MODELS, SEED_PROVIDERS).version
+    assert len(version) == 64
+    assert catalog_of(SEED_MODELS[::-1], SEED_PROVIDERS[::-1]).version == version
+    changed = (msgspec.structs.replace(SEED_MODELS[0], **change), *SEED_MODELS[1:])
+    assert catalog_of(changed, SEED_PROVIDERS).version != version
+    off = (msgspec.structs.replace(SEED_PROVIDERS[0], enabled=False), *SEED_PROVIDERS[1:])
+    assert catalog_of(SEED_MODELS, off).version != version

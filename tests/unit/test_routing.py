@@ -12,15 +12,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from ainfera_gateway.catalog.schedule import prices_at
 from ainfera_gateway.catalog.seed import ANCHORS, LOCAL_MODEL, SEED_MODELS, seed_catalog
 from ainfera_gateway.errors import GatewayError
 from ainfera_gateway.routing.aliases import ALIASES, Resolved, resolve
-from ainfera_gateway.routing.decide import FLOORS, RULESET_HASH, decide, pinned, refusal
+from ainfera_gateway.routing.decide import FLOORS, RULESET_HASH, decide, others, pinned, refusal
 from ainfera_gateway.routing.decision import DecisionInputs, canonical_bytes, decision_document
 from ainfera_gateway.routing.explain import explain
 from ainfera_gateway.routing.rank import ranking
 
-MODELS = seed_catalog().models
+CATALOG = seed_catalog()
+MODELS = CATALOG.models
 ALL_BRANDS = {model.brand: (True, "PASS", 1) for model in SEED_MODELS}
 ANCHOR_PROVIDERS = frozenset(model.provider for model in ANCHORS)
 
@@ -63,20 +65,73 @@ def test_a_catalog_slug_may_hold_a_slash() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "slug", "upstream"),
+    [
+        # A maker's own models keep their bare id, with and without the provider before it.
+        ("gpt-4o", "gpt-4o", None),
+        ("openai/gpt-4o", "gpt-4o", None),
+        ("anthropic/claude-sonnet-4-5", "claude-sonnet-4-5", None),
+        # Snapshots go upstream under their own names.
+        ("gpt-4o-2024-08-06", "gpt-4o", "gpt-4o-2024-08-06"),
+        ("openai/gpt-4o-2024-08-06", "gpt-4o", "gpt-4o-2024-08-06"),
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5", "claude-sonnet-4-5-20250929"),
+        ("anthropic/claude-opus-4-7-20260401", "claude-opus-4-7", "claude-opus-4-7-20260401"),
+        ("claude-sonnet-4-20250514", "claude-sonnet-4-0", "claude-sonnet-4-20250514"),
+        ("gpt-6-sol-2026-09-01", "gpt-6-sol", "gpt-6-sol-2026-09-01"),
+        # The provider's own names of the anchors lead to the anchors.
+        ("gpt-5.5", "gpt-5-5", None),
+        ("gpt-5.5-2026-04-23", "gpt-5-5", "gpt-5.5-2026-04-23"),
+        ("grok-4-0709", "grok-4", "grok-4-0709"),
+        # A spelling with a dash goes upstream with the maker's dot.
+        ("gpt-5-4", "gpt-5.4", None),
+        ("gpt-5-4-2026-03-05", "gpt-5.4", "gpt-5.4-2026-03-05"),
+        # Resellers carry their name before the id.
+        ("groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-120b", None),
+        ("openai/groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-120b", None),
+        ("fireworks/deepseek-v4-flash", "fireworks/deepseek-v4-flash", None),
+        (
+            "fireworks/accounts/fireworks/models/deepseek-v4-flash-0731",
+            "fireworks/deepseek-v4-flash",
+            "accounts/fireworks/models/deepseek-v4-flash-0731",
+        ),
+        ("azure/o1-2024-12-17", "azure/o1", "o1-2024-12-17"),
+    ],
+)
+def test_names_of_models(asked: str, slug: str, upstream: str | None) -> None:
+    assert resolve(asked, MODELS, CATALOG.names) == Resolved(slug, upstream=upstream)
+
+
+def test_a_name_of_a_model_that_is_gone_is_unknown() -> None:
+    fewer = {slug: model for slug, model in MODELS.items() if slug != "gpt-4o"}
+    with pytest.raises(GatewayError):
+        resolve("gpt-4o-2024-08-06", fewer, CATALOG.names)
+
+
+def test_every_model_answers_to_its_provider_and_slug() -> None:
+    for model in MODELS.values():
+        assert resolve(f"{model.provider}/{model.slug}", MODELS, CATALOG.names).slug == model.slug
+
+
+@pytest.mark.parametrize(
     ("asked", "provider"),
     [
-        ("gpt-4o", None),
+        ("gpt-nine", None),
         ("", None),
         ("AINFERA-INFERENCE", None),
         ("xai/gpt-5-5", "xai"),
         ("anthropic/ainfera-inference", "anthropic"),
         ("openai/openai/gpt-5-5", "openai"),
         ("x" * 10_000, None),
+        ("gpt-4o-2023-01-01", None),
+        ("claude-sonnet-4-5-20251301", None),
+        ("groq/gpt-4o", "groq"),
+        ("anthropic/gpt-4o-2024-08-06", "anthropic"),
+        ("openai/gpt-oss-120b/x", "openai"),
     ],
 )
 def test_an_unknown_model_is_refused_with_model_and_provider(asked: str, provider: str | None) -> None:
     with pytest.raises(GatewayError) as caught:
-        resolve(asked, MODELS)
+        resolve(asked, MODELS, CATALOG.names)
     assert (caught.value.status, caught.value.code) == (422, "model_unavailable")
     assert caught.value.top == {"model": asked[:200], "provider": provider}
 
@@ -289,9 +344,86 @@ def test_a_pin_makes_no_choice() -> None:
     assert slugs(tuple(candidate.model for candidate in decision.candidates)) == ["mistral-large-3"]
 
 
-def test_a_model_without_price_or_prior_may_be_pinned() -> None:
+def test_a_model_without_a_prior_may_be_pinned_and_one_without_a_price_may_not() -> None:
     bare = msgspec.structs.replace(MODELS["gpt-5-5"], prior=None)
     assert pinned(facts(models=(bare,)), "gpt-5-5").slug == "gpt-5-5"
+    for lines in ({}, {"input": 5}, {"output": 5}, {"cached_input": 5}):
+        unpriced = msgspec.structs.replace(bare, prices=prices_at(lines, 0))
+        decision = pinned(facts(models=(unpriced,)), "gpt-5-5")
+        error = refusal(decision)
+        assert error is not None
+        assert (decision.slug, error.status, error.code) == (None, 422, "model_unavailable")
+        assert "no price" in str(error)
+        assert decide(facts(models=(unpriced,))).candidates[0].reason == "not_enrolled_no_price"
+    free = msgspec.structs.replace(bare, prices=prices_at({"input": 0, "output": 0}, 0))
+    assert pinned(facts(models=(free,)), "gpt-5-5").slug == "gpt-5-5"
+
+
+def test_what_is_not_known_to_be_missing_does_not_refuse_a_pin() -> None:
+    tools = frozenset({"tools"})
+    unknown, responses = MODELS["gpt-4o"], MODELS["gpt-5.5-pro"]
+    assert (unknown.capabilities, unknown.capabilities_known) == (frozenset(), False)
+    assert pinned(facts(models=(unknown,), needs=tools), "gpt-4o").slug == "gpt-4o"
+    assert (responses.wire, responses.prior, responses.capabilities_known) == ("openai_responses", None, True)
+    assert pinned(facts(models=(responses,)), "gpt-5.5-pro").slug == "gpt-5.5-pro"
+    error = refusal(pinned(facts(models=(responses,), needs=tools), "gpt-5.5-pro"))
+    assert error is not None
+    assert error.code == "tools_not_supported_by_backend"
+
+
+@pytest.mark.parametrize(
+    ("slug", "needs", "served"),
+    [
+        ("text-embedding-3-small", {"embeddings"}, True),
+        ("text-embedding-3-small", set(), False),
+        ("gpt-4o", {"embeddings"}, False),
+        ("gpt-5-5", {"embeddings"}, False),
+        ("gpt-5-5", set(), True),
+    ],
+)
+def test_embedding_models_embed_and_the_others_chat(slug: str, needs: set[str], served: bool) -> None:
+    decision = pinned(facts(models=(MODELS[slug],), needs=frozenset(needs)), slug)
+    assert (decision.slug == slug) is served
+    error = refusal(decision)
+    assert (error is None) is served
+    assert error is None or (error.status, error.code) == (422, "model_unavailable")
+    enrolled = msgspec.structs.replace(MODELS[slug], prior=Decimal("0.9"), prices=ANCHORS[0].prices)
+    routed = decide(facts(models=(enrolled,), needs=frozenset(needs)))
+    assert (routed.slug == slug) is served
+    assert served or routed.candidates[0].reason == "capability_missing"
+
+
+def test_a_decision_counts_the_models_that_cannot_be_candidates_and_names_their_snapshot() -> None:
+    active = frozenset({"openai", "groq"})
+    counted = others(CATALOG, active)
+    rest = [model for model in MODELS.values() if model.prior is None]
+    assert len(rest) > 1_000
+    assert sum(count for _, count in counted) == len(rest)
+    whole = decide(facts(models=tuple(MODELS.values()), active_providers=active))
+    short = decide(
+        facts(models=CATALOG.candidates, others=counted, catalog_version=CATALOG.version, active_providers=active)
+    )
+    assert whole.dropped == short.dropped
+    assert (whole.slug, whole.rule_fired) == (short.slug, short.rule_fired) == ("gpt-5-5", "cheapest_clearing_floor")
+    document = decision_document(short)
+    assert [row["slug"] for row in document["candidates"]] == sorted(model.slug for model in SEED_MODELS)
+    assert (document["others"], document["catalog_version"]) == (dict(counted), CATALOG.version)
+    assert len(canonical_bytes(short)) < 4_000
+    named = pinned(facts(models=(MODELS["gpt-4o"],), catalog_version=CATALOG.version), "gpt-4o")
+    assert decision_document(named)["catalog_version"] == CATALOG.version
+
+
+def test_a_reject_counts_the_whole_catalog() -> None:
+    active = frozenset({"groq"})
+    inputs = facts(models=CATALOG.candidates, others=others(CATALOG, active), active_providers=active)
+    error = refusal(decide(inputs))
+    assert error is not None
+    assert error.code == "no_candidate_enrolled"
+    assert sum(error.detail["dropped"].values()) == len(MODELS)
+    assert error.detail["dropped"]["not_enrolled_no_q_prior"] == sum(
+        model.provider == "groq" for model in MODELS.values()
+    )
+    assert " without a quality prior" in explain(decide(inputs))
 
 
 @pytest.mark.parametrize(
@@ -322,7 +454,7 @@ def test_a_pin_is_refused(change: dict[str, Any], status: int, code: str, detail
 
 def test_a_pin_of_an_unknown_slug_is_unavailable() -> None:
     with pytest.raises(GatewayError) as caught:
-        pinned(facts(), "gpt-4o")
+        pinned(facts(), "gpt-nine")
     assert caught.value.code == "model_unavailable"
 
 

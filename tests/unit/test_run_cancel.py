@@ -7,13 +7,14 @@ import types
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ainfera_gateway.agents.caller import Caller
-from ainfera_gateway.api.chat import ChatHandler
+from ainfera_gateway.api.calls import CallHandler
 from ainfera_gateway.api.context import RequestContext
 from ainfera_gateway.errors import GatewayError
 from ainfera_gateway.inference import run as run_module
@@ -21,6 +22,7 @@ from ainfera_gateway.inference.plan import CallPlan
 from ainfera_gateway.inference.run import CallRun
 from ainfera_gateway.inference.supervisor import Supervisor
 from ainfera_gateway.ledger.laws import check
+from ainfera_gateway.wire.openai_chat.request import parse
 from tests.unit.call_house import AGENT_ID, Answer, Provider, Rooms, Sink, plain_answer, plan, rooms, stream_answer
 
 STEPS_MAX = 400
@@ -190,10 +192,11 @@ def test_a_request_task_cancelled_at_any_await_point_leaves_the_run_to_settle(
     async def once(made: Rooms, place: int) -> tuple[str, bool]:
         provider, call = Provider(list(scenario.answers)), plan(stream=scenario.stream)
         supervisor = Supervisor()
-        handler = ChatHandler(
+        handler = CallHandler(
             planner=_Planner(call),  # type: ignore[arg-type]
             house=made.house(provider, failing_t2=scenario.failing_t2),
             supervisor=supervisor,
+            read=partial(parse, flat=False),
             flat=False,
         )
         context = RequestContext("0" * 32, "0" * 16, "", "/v1/chat/completions", "openai")

@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from tests.simulator.log import AttemptLog
-from tests.simulator.openai_answer import count_tokens, echo_text, split_tokens
+from tests.simulator.openai_answer import echo_text
 from tests.simulator.process import Simulator
 from tests.simulator.raw import (
     WEATHER,
@@ -25,6 +25,7 @@ from tests.simulator.raw import (
     request_bytes,
 )
 from tests.simulator.script import PLAIN, DirectiveError, RuleSpec, Script, merge, parse_block
+from tests.simulator.speech import count_tokens, split_tokens
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from typing import Any
 import openai
 import pytest
 
-from tests.simulator.openai_answer import count_tokens
 from tests.simulator.process import Simulator
 from tests.simulator.raw import (
     USAGE,
@@ -23,6 +22,7 @@ from tests.simulator.raw import (
     request_bytes,
     unchunked,
 )
+from tests.simulator.speech import count_tokens
 
 
 @pytest.fixture(scope="module")

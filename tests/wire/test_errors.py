@@ -63,6 +63,26 @@ def test_the_native_envelope() -> None:
         (b'{"detail":"m"}', "m", None),
         (b'{"detail":[{"loc":["body","n"],"msg":"m"}]}', "m", None),
         (b'{"message":{"detail":[{"msg":"m"}]}}', "m", None),
+        (
+            b'{"type":"error","error":{"type":"overloaded_error","message":"m"},"request_id":"r"}',
+            "m",
+            "overloaded_error",
+        ),
+        (
+            b'{"message":"m","type":"invalid_request_error","param":"x","code":"wrong_api_format"}',
+            "m",
+            "wrong_api_format",
+        ),
+        (b'{"object":"Error","detail":[{"msg":"m"}],"message":[{"msg":"m"}],"type":"t","code":3001}', "m", "t"),
+        (
+            b'{"error":{"message":"out","code":400,"metadata":{"raw":"{\\"error\\":{\\"message\\":\\"m\\"}}"}}}',
+            "m",
+            "400",
+        ),
+        (b'{"error":{"message":"out","code":429,"metadata":{"raw":"m, try later"}}}', "m, try later", "429"),
+        (b'{"error":{"message":"out","code":502,"metadata":{"raw":{"error":{"message":"m","code":"c"}}}}}', "m", "c"),
+        (b'{"error":{"message":"m","code":502,"metadata":{"raw":"","provider_name":"p"}}}', "m", "502"),
+        (b'{"error":{"message":"m","code":502,"metadata":{"raw":"{}"}}}', "m", "502"),
         (b'"m"', "m", None),
         (b"upstream connect error\n", "upstream connect error", None),
         (
@@ -99,6 +119,12 @@ def test_whatever_comes_gives_text_that_can_be_written_again(body: bytes) -> Non
         "Incorrect API key provided: abcdefgh",
         "api_key=0123456789abcdef",
         "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+        "AIzaSyA-1234567890_bcdefghijklmnopqrst",
+        "sk-ant-api03-abcDEF123456_-7890",
+        "Authorization: Bearer opaque.token",
+        "authorization=Basic b3BhcXVl",
+        "x-api-key: opaque-value",
+        '{"api-key": "opaque-value"}',
         "gsk_ABCDEFGHIJ1234567890",
         "hf_abcdefghijklmnop",
         "xai-abcdefghijklmnop",
@@ -108,7 +134,7 @@ def test_whatever_comes_gives_text_that_can_be_written_again(body: bytes) -> Non
     ],
 )
 def test_secrets_do_not_pass(secret: str) -> None:
-    value = secret.rsplit(maxsplit=1)[-1].rsplit("=", maxsplit=1)[-1]
+    value = secret.rsplit(maxsplit=1)[-1].rsplit("=", maxsplit=1)[-1].strip('"}')
     for body in (json.dumps({"error": {"message": f"bad ({secret}), sorry", "code": secret}}), f"<p>{secret}</p>"):
         error = read_provider_error(body.encode())
         assert value not in error.message

@@ -8,11 +8,26 @@ import pytest
 from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.canonical.response import AnsweredToolCall
 from ainfera_gateway.canonical.usage import Usage, merge
-from ainfera_gateway.wire.openai_chat.answer import flat_answer, read_answer, splice_answer
+from ainfera_gateway.wire.openai_chat.answer import read_answer, splice_answer
+from ainfera_gateway.wire.openai_chat.flat import whole_flat
 from ainfera_gateway.wire.openai_chat.usage import read_usage, usage_object
+from ainfera_gateway.wire.passage import Closing
 from tests.wire.golden_files import golden
 
 AINFERA = b'{"cost_usd":"0.000665"}'
+
+
+def closing(usage: Usage) -> Closing:
+    return Closing(
+        agent_id="a-1",
+        inference_id="i-1",
+        receipt_id="r-1",
+        audit_url="https://gateway.example/v1/audit/a-1/verify",
+        provider="openai",
+        model="gpt-5-5",
+        cost_usd="0.000665",
+        usage=usage,
+    )
 
 
 def answer(message: dict[str, Any] | None, usage: Any = None, finish: str | None = "stop") -> bytes:
@@ -28,7 +43,7 @@ def test_an_answer_with_tools_is_read_spliced_and_flattened() -> None:
         AnsweredToolCall("call_a", "weather", '{"city": "Lyon"}'),
         AnsweredToolCall("call_b", "clock", "{not json"),
     )
-    assert read.usage == Usage(82, 17, 64, None, 0)
+    assert read.usage == Usage(82, 17, 64, None, 0, audio_input_tokens=0)
     assert (read.finish_reason, read.finish_reason_native, read.model) == (
         "tool_calls",
         "tool_calls",
@@ -38,18 +53,7 @@ def test_an_answer_with_tools_is_read_spliced_and_flattened() -> None:
     generated = 'The "model": says: é é' + "weather" + '{"city": "Lyon"}' + "clock" + "{not json"
     assert (read.text_chars, read.text_bytes) == (len(generated), len(generated.encode()))
     assert splice_answer(body, "gpt-5-5", AINFERA) == golden("answer_tools.spliced.json")
-    flat = flat_answer(
-        read,
-        agent_id="a-1",
-        inference_id="i-1",
-        receipt_id="r-1",
-        model_used="gpt-5-5",
-        provider="openai",
-        input_tokens=82,
-        output_tokens=17,
-        cost_usd="0.000665",
-    )
-    assert flat == golden("answer_tools.flat.json")
+    assert whole_flat(read, closing(Usage(82, 17))) == golden("answer_tools.flat.json")
 
 
 def test_plain_text_has_no_blocks_and_pure_calls_have_empty_content() -> None:
@@ -122,17 +126,7 @@ def test_splices_of_odd_answers(body: bytes, expected: bytes) -> None:
 def test_half_a_surrogate_from_a_provider_is_carried_and_never_breaks_the_flat_form() -> None:
     body = b'{"choices":[{"message":{"content":"a\\ud83d"},"finish_reason":"stop"}],"model":"x"}'
     read = read_answer(body)
-    flat = flat_answer(
-        read,
-        agent_id="a",
-        inference_id="i",
-        receipt_id="r",
-        model_used="m",
-        provider="p",
-        input_tokens=1,
-        output_tokens=1,
-        cost_usd="0.000001",
-    )
+    flat = whole_flat(read, closing(Usage(1, 1)))
     assert json.loads(flat)["content"] == "a\ufffd"
     assert splice_answer(body, "m", b"{}") == body.replace(b'"x"', b'"m","ainfera":{}')
 
@@ -168,6 +162,26 @@ def test_half_a_surrogate_from_a_provider_is_carried_and_never_breaks_the_flat_f
             },
             Usage(10, 105, reasoning_tokens=100),
         ),
+        ({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}, Usage(20, 603, reasoning_tokens=405)),
+        ({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 0}, Usage(20, 198)),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 40,
+                "completion_tokens_details": {"reasoning_tokens": 3},
+            },
+            Usage(10, 5, reasoning_tokens=3),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"audio_tokens": 2},
+                "completion_tokens_details": {"audio_tokens": 3},
+            },
+            Usage(9, 4, audio_input_tokens=2, audio_output_tokens=3),
+        ),
     ],
 )
 def test_usage_as_providers_report_it(sent: Any, read: Usage | None) -> None:
@@ -186,5 +200,14 @@ def test_usage_merges_by_the_larger_and_never_doubles() -> None:
 
 
 def test_the_usage_object_reads_back() -> None:
-    for usage in (Usage(3, 4), Usage(3, 4, 1, 2, 3)):
+    for usage in (Usage(3, 4), Usage(3, 4, 1, 2, 3, audio_input_tokens=1, audio_output_tokens=0)):
         assert read_usage(usage_object(usage)) == usage
+
+
+@pytest.mark.parametrize("identity", [{}, {"id": ""}, {"id": "", "index": 0}, {"id": "same", "index": 0}])
+def test_calls_of_a_plain_answer_never_merge(identity: dict[str, Any]) -> None:
+    calls = [{**identity, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    body = {"id": "x", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    response = read_answer(json.dumps(body).encode()).response
+    assert [(call.name, call.arguments) for call in response.tool_calls] == [("f", "{}"), ("g", "{}")]

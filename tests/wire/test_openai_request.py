@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from ainfera_gateway.canonical.conversation import Choice
 from ainfera_gateway.canonical.problems import ParseError
-from ainfera_gateway.canonical.request import Caps, RoutingHint, ToolChoice
+from ainfera_gateway.canonical.request import Caps, RoutingHint
+from ainfera_gateway.wire.openai_chat.conversation import read_conversation
 from ainfera_gateway.wire.openai_chat.request import parse, upstream_body
 from tests.wire.golden_files import golden
 
@@ -23,22 +25,23 @@ def raw(extra: str) -> bytes:
 
 
 def test_a_request_of_an_agent_is_read_whole() -> None:
-    request = parse(golden("agent_request.json"), flat=False).request
+    parsed = parse(golden("agent_request.json"), flat=False)
+    request = parsed.request
     assert (request.model, request.agent_id, request.task_type) == (
         "ainfera-inference",
         "0199f6b0-0000-7000-8000-000000000001",
         "tool_use",
     )
-    assert [message.role for message in request.messages] == ["system", "user", "assistant", "tool"]
-    parts = request.messages[1].content
+    assert [message.role for message in parsed.fields.messages] == ["system", "user", "assistant", "tool"]
+    parts = parsed.fields.messages[1].content
     assert isinstance(parts, tuple)
     assert [part.type for part in parts] == ["text", "future_part"]
     assert parts[0].text == "naïve 🚀 {[("
-    calls = request.messages[2].tool_calls
+    calls = parsed.fields.messages[2].tool_calls
     assert calls is not None
     assert calls[0].function is not None
     assert calls[0].function.arguments == '{"model":"x"}'
-    assert (request.max_tokens, request.max_tokens_field) == (256, "max_completion_tokens")
+    assert (request.max_tokens, parsed.fields.max_completion_tokens, parsed.fields.max_tokens) == (256, 256, None)
     assert request.routing_hint == RoutingHint(
         min_quality=Decimal("0.58"),
         budget_cap_picousd=50_000_000_001,
@@ -69,7 +72,7 @@ def test_a_request_that_asks_for_nothing_special_changes_in_two_places() -> None
 
 def test_the_other_limit_goes_and_what_a_provider_refuses_is_dropped() -> None:
     parsed = parse(body(max_tokens=9, max_completion_tokens=9, stream=True, seed=1, n_predict=4), flat=False)
-    assert parsed.request.max_tokens_field == "max_completion_tokens"
+    assert parsed.request.max_tokens == 9
     out = upstream_body(
         parsed,
         model="b",
@@ -241,9 +244,25 @@ def test_null_means_not_said() -> None:
         "caps",
         "metadata",
         "modalities",
+        "functions",
+        "function_call",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "reasoning",
+        "thinking",
+        "top_k",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "logprobs",
+        "top_logprobs",
+        "user",
+        "safety_identifier",
     ]
     said_nothing = parse(body(**dict.fromkeys(names)), flat=False).request
     assert said_nothing == parse(body(), flat=False).request
+    conversation = read_conversation(parse(body(**dict.fromkeys([*names, "unknown"])), flat=False))
+    assert conversation == read_conversation(parse(body(), flat=False))
 
 
 @pytest.mark.parametrize(
@@ -259,6 +278,9 @@ def test_null_means_not_said() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, {"documents"}),
         ({"messages": [{"role": "tool", "tool_call_id": "c", "content": "x"}]}, {"tools"}),
         ({"modalities": ["text", "audio"]}, {"audio"}),
+        ({"functions": [{"name": "f"}]}, {"tools"}),
+        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, {"tools"}),
+        ({"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}]}, {"tools"}),
     ],
 )
 def test_needs_follow_from_what_is_sent(extra: dict[str, Any], needs: set[str]) -> None:
@@ -268,14 +290,16 @@ def test_needs_follow_from_what_is_sent(extra: dict[str, Any], needs: set[str]) 
 @pytest.mark.parametrize(
     ("sent", "read"),
     [
-        ("auto", ToolChoice("auto")),
-        ({"type": "function", "function": {"name": "f"}}, ToolChoice("function", "f")),
-        ({"type": "function", "name": "f"}, ToolChoice("function", "f")),
-        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, ToolChoice("allowed_tools")),
+        ("auto", Choice("auto")),
+        ("none", Choice("none")),
+        ("required", Choice("required")),
+        ({"type": "function", "function": {"name": "f"}}, Choice("named", "f")),
+        ({"type": "function", "name": "f"}, Choice("named", "f")),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, Choice("auto")),
     ],
 )
-def test_tool_choice_forms(sent: Any, read: ToolChoice) -> None:
-    assert parse(body(tool_choice=sent), flat=False).request.tool_choice == read
+def test_tool_choice_forms(sent: Any, read: Choice) -> None:
+    assert read_conversation(parse(body(tool_choice=sent), flat=False)).choice == read
 
 
 def test_what_real_clients_send_beside_is_carried() -> None:
@@ -293,6 +317,6 @@ def test_what_real_clients_send_beside_is_carried() -> None:
         models=["x"],
     )
     parsed = parse(sent, flat=False)
-    assert (parsed.request.tags, parsed.request.stop) == ((), ("END",))
+    assert (parsed.request.tags, read_conversation(parsed).stop) == ((), ("END",))
     out = upstream_body(parsed, model="m", max_tokens=128000, max_tokens_field="max_tokens", ask_usage=True)
     assert out == sent

@@ -9,11 +9,20 @@ from ainfera_gateway.canonical.events import ContentDelta, MessageDelta, Thinkin
 from ainfera_gateway.canonical.response import AnsweredToolCall
 from ainfera_gateway.canonical.usage import Usage
 from ainfera_gateway.wire.openai_chat.answer import read_answer
-from ainfera_gateway.wire.openai_chat.relay import DONE, StreamRelay, error_frame
+from ainfera_gateway.wire.openai_chat.errors import error_frame
+from ainfera_gateway.wire.openai_chat.relay import DONE, StreamRelay
 from ainfera_gateway.wire.openai_chat.stream import EventDecoder, Frame, StreamReader, read_frame
+from ainfera_gateway.wire.passage import Closing
 from tests.wire.golden_files import golden
 
-AINFERA = b'{"cost_usd":"0.000665"}'
+AINFERA = {
+    "agent_id": "a-1",
+    "inference_id": "i-1",
+    "receipt_id": "r-1",
+    "audit_verify_url": "https://gateway.example/v1/audit/a-1/verify",
+    "provider": "openai",
+    "cost_usd": "0.000665",
+}
 
 
 def chunk(delta: Any = None, finish: str | None = None, **extra: Any) -> bytes:
@@ -31,11 +40,24 @@ def read_all(stream: bytes) -> tuple[StreamReader, list[Frame]]:
     return reader, reader.feed(stream) + reader.close()
 
 
+def closing(usage: Usage) -> Closing:
+    return Closing(
+        agent_id="a-1",
+        inference_id="i-1",
+        receipt_id="r-1",
+        audit_url="https://gateway.example/v1/audit/a-1/verify",
+        provider="openai",
+        model="gpt-5-5",
+        cost_usd="0.000665",
+        usage=usage,
+    )
+
+
 def relayed(stream: bytes, *, include_usage: bool, model: str = "gpt-5-5", usage: Usage | None = None) -> bytes:
     reader, frames = read_all(stream)
     relay = StreamRelay(model=model, include_usage=include_usage)
     body = b"".join(relay.relay(frame) for frame in frames)
-    return body + relay.finish(ainfera=AINFERA, usage=usage or reader.usage or Usage(1, 2))
+    return body + relay.finish(closing(usage or reader.usage or Usage(1, 2)))
 
 
 def test_a_stream_with_tools_becomes_the_callers_byte_for_byte() -> None:
@@ -179,7 +201,7 @@ def test_a_caller_who_asked_gets_one_usage_chunk_even_where_the_provider_sends_n
         "model": "gpt-5-5",
         "choices": [],
         "usage": usage(3, 4) | {"prompt_tokens_details": {"cached_tokens": 1}},
-        "ainfera": {"cost_usd": "0.000665"},
+        "ainfera": AINFERA,
     }
     twice = relayed(chunk({"content": "x"}) + chunk(usage=usage(1, 1)) * 2, include_usage=True)
     assert twice.count(b"ainfera") == 1

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from ainfera_gateway.api.asgi import read_body
 from ainfera_gateway.canonical.problems import ParseError
@@ -59,7 +58,7 @@ def parse_body(raw: bytes, model: type[ModelT]) -> ModelT:
         return model.model_validate(document)
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid_fields([(_path(error["loc"]), _message(error)) for error in errors]) from None
+        raise invalid_fields([(_path(error["loc"]), message(error)) for error in errors]) from None
 
 
 def _parse(raw: bytes) -> Any:
@@ -122,9 +121,12 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return made or "body"
 
 
-def _message(error: ErrorDetails) -> str:
-    """Pydantic's text speaks of types and bounds only; a validator's own text follows its prefix."""
-    return error["msg"].removeprefix("Value error, ")
+def message(error: Mapping[str, Any]) -> str:
+    """What is wrong, without the value: pydantic's text speaks of types and bounds only, a validator's own text
+    follows its prefix."""
+    if error["type"] == "extra_forbidden":
+        return "is not known here"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _safe(field: str) -> str:

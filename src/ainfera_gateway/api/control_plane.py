@@ -14,10 +14,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
-from ainfera_gateway.api import control_routes_agents, control_routes_audit, control_routes_money, discovery
+from ainfera_gateway.api import (
+    control_routes_agents,
+    control_routes_audit,
+    control_routes_money,
+    control_routes_tenant,
+    discovery,
+)
 from ainfera_gateway.api.asgi import App, CallerGoneError, Message, Receive, Scope, Send
 from ainfera_gateway.api.context import context_of
-from ainfera_gateway.api.control_body import invalid_fields
+from ainfera_gateway.api.control_body import invalid_fields, message
 from ainfera_gateway.api.docs_page import docs_page
 from ainfera_gateway.api.openapi_inference import inference_paths, inference_schemas
 from ainfera_gateway.api.render import rendered
@@ -51,7 +57,8 @@ def build(control: Control) -> FastAPI:
     app.state.control = control
     app.state.heads = VerifiedHeads()
     app.state.signup_limits = SignUpLimits(control.clock)
-    for room in (control_routes_agents, control_routes_money, control_routes_audit, discovery):
+    rooms = (control_routes_agents, control_routes_tenant, control_routes_money, control_routes_audit, discovery)
+    for room in rooms:
         app.include_router(room.router)
     _add_errors(app)
     app.add_middleware(_Surprises)
@@ -141,7 +148,7 @@ def _add_errors(app: FastAPI) -> None:
     def wrong_parameter(request: Request, error: Exception) -> Response:
         problems = error.errors() if isinstance(error, RequestValidationError) else []
         # The place without its first word (query, path); the value itself is never shown.
-        fields = [(".".join(map(str, problem["loc"][1:])) or "query", problem["msg"]) for problem in problems]
+        fields = [(".".join(map(str, problem["loc"][1:])) or "query", message(problem)) for problem in problems]
         return _refusal(request, invalid_fields(fields or [("query", "is not valid")]))
 
     def framework_error(request: Request, error: Exception) -> Response:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 
 from ainfera_gateway.api.control_body import body_of, documented
-from ainfera_gateway.api.control_common import AgentPath, HereDep, answer, page_limit
+from ainfera_gateway.api.control_common import AgentPath, HereDep, answer
 from ainfera_gateway.api.control_types import CardBody, KeyBody, PolicyBody, RegisterBody, SignUpBody
 from ainfera_gateway.control import cards, keys, register, signup, spend_policy, suspend
 from ainfera_gateway.control.birth import Policy
@@ -20,8 +20,6 @@ RegisterDep = Annotated[RegisterBody, Depends(body_of(RegisterBody))]
 CardDep = Annotated[CardBody, Depends(body_of(CardBody))]
 PolicyDep = Annotated[PolicyBody, Depends(body_of(PolicyBody))]
 KeyDep = Annotated[KeyBody, Depends(body_of(KeyBody))]
-AgentsLimit = Annotated[int, page_limit(100, register.AGENTS_LISTED_MAX)]
-AgentsAfter = Annotated[str | None, Query(max_length=64, description="The last id of the page before")]
 
 
 @router.post("/v1/agents/signup", status_code=201, tags=["agents"], openapi_extra=documented(SignUpBody))
@@ -62,12 +60,6 @@ def register_agent(here: HereDep, body: RegisterDep) -> Response:
         here.control, tenant_id=body.tenant_id, name=body.name, issuer=here.base_url, trace_id=here.trace_id
     )
     return answer(made, 201)
-
-
-@router.get("/v1/agents", tags=["agents"])
-def list_agents(here: HereDep, limit: AgentsLimit = 100, after: AgentsAfter = None) -> Response:
-    """The tenant's agents in the order they were made."""
-    return answer(register.list_agents(here.control, here.caller.tenant_id, limit, after))
 
 
 @router.post("/v1/agents/cards/verify", tags=["agents"], openapi_extra=documented(CardBody))
@@ -121,7 +113,8 @@ def replace_policy(here: HereDep, agent_id: AgentPath, body: PolicyDep) -> Respo
 
 @router.post("/v1/keys", status_code=201, tags=["keys"], openapi_extra=documented(KeyBody))
 def create_key(here: HereDep, body: KeyDep) -> Response:
-    """A new key; it is shown here and never again."""
+    """A new key; it is shown here and never again. Give `agent_id` (an id or a handle) to bind it to that agent: its
+    calls are then the agent's. Left out, the key is bound to no agent, and each of its calls names its `agent_id`."""
     made = keys.create_key(
         here.control,
         tenant_id=here.owner.tenant_id,

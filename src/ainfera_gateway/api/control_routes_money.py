@@ -1,10 +1,10 @@
-"""Wallets, top-ups, the ledger, calls, receipts, and the kill switch of the operator."""
+"""Wallets, top-ups, the ledger, single calls, receipts, and the kill switch of the operator."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 
 from ainfera_gateway.api.control_body import body_of, documented, invalid_fields
 from ainfera_gateway.api.control_common import AgentPath, HereDep, answer, page_limit
@@ -18,9 +18,6 @@ router = APIRouter()
 TopUpDep = Annotated[TopUpBody, Depends(body_of(TopUpBody))]
 KillSwitchDep = Annotated[KillSwitchBody, Depends(body_of(KillSwitchBody))]
 LedgerLimit = Annotated[int, page_limit(100, wallet.LEDGER_LIMIT_MAX)]
-CallsLimit = Annotated[int, page_limit(50, reads_inference.PAGE_MAX)]
-CallsBefore = Annotated[str | None, Query(max_length=64, description="The last id of the page before")]
-OneAgent = Annotated[str | None, Query(max_length=64, description="Only this agent's")]
 
 
 @router.get("/v1/wallets/{agent_id}", tags=["wallet"])
@@ -51,16 +48,6 @@ def top_up(here: HereDep, body: TopUpDep) -> Response:
 def get_ledger(here: HereDep, agent_id: AgentPath, limit: LedgerLimit = 100) -> Response:
     """What moved in and out of the wallet, newest first."""
     return answer(wallet.ledger(here.control, here.agent(agent_id), limit))
-
-
-@router.get("/v1/inferences", tags=["inferences"])
-def list_inferences(
-    here: HereDep, agent_id: OneAgent = None, limit: CallsLimit = 50, before: CallsBefore = None
-) -> Response:
-    """Ended calls of the tenant, newest first."""
-    only = None if agent_id is None else here.agent(agent_id).id
-    tenant_id = here.caller.tenant_id
-    return answer(reads_inference.page(here.control, tenant_id, agent_id=only, limit=limit, before=before))
 
 
 @router.get("/v1/inferences/{inference_id}", tags=["inferences"])

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ainfera_gateway.agents.cards import JWS_CHARS_MAX
 from ainfera_gateway.agents.handles import handle_fault, owner_handle_fault
+from ainfera_gateway.control.routing_policy import ALIASES_MAX, TARGET_CHARS_MAX
 from ainfera_gateway.money import AmountError, parse_usd
 
 METADATA_BYTES_MAX = 8 * 1024
@@ -39,7 +40,9 @@ def _usd(low: str, high: str) -> BeforeValidator:
     return BeforeValidator(read, json_schema_input_type=str | float)
 
 
-def _without_fault(fault: Callable[[str], str | None]) -> Callable[[str], str]:
+def without_fault(fault: Callable[[str], str | None]) -> Callable[[str], str]:
+    """A validator of the rule ``fault``, which gives a reason or ``None``."""
+
     def check(value: str) -> str:
         reason = fault(value)
         if reason is not None:
@@ -70,12 +73,12 @@ Threshold = Annotated[int, _usd("0.000001", "1000000")]
 
 Handle = Annotated[
     str,
-    AfterValidator(_without_fault(handle_fault)),
+    AfterValidator(without_fault(handle_fault)),
     WithJsonSchema({"type": "string", "pattern": "^[a-z0-9-]{3,40}$"}),
 ]
 OwnerHandle = Annotated[
     str,
-    AfterValidator(_without_fault(owner_handle_fault)),
+    AfterValidator(without_fault(owner_handle_fault)),
     WithJsonSchema({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
 ]
 AgentReference = Annotated[str, Field(min_length=3, max_length=40)]
@@ -149,6 +152,14 @@ class TopUpBody(_Body):
 
     agent_id: AgentReference
     amount_usd: TopUpAmount
+
+
+class RoutingPolicyBody(_Body):
+    """``PUT /v1/routing-policy``: the whole document; what is left out is empty."""
+
+    model_aliases: Annotated[
+        dict[str, Annotated[str, Field(min_length=1, max_length=TARGET_CHARS_MAX)]], Field(max_length=ALIASES_MAX)
+    ] = Field(default_factory=dict)
 
 
 class KillSwitchBody(_Body):

@@ -34,6 +34,10 @@ def docs_page(document: Mapping[str, Any]) -> str:
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
     yield f"<dt><code><b>{html.escape(method.upper())}</b>{html.escape(path)}</code></dt><dd>"
     yield html.escape(operation.get("description") or operation.get("summary") or "")
+    asked = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
+    if asked:
+        names = ", ".join(f"{each['name']}{'' if each.get('required') else '?'}" for each in asked)
+        yield f"<br>Query: <code>{html.escape(names)}</code>"
     schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     fields = schema.get("properties", {})
     if fields:

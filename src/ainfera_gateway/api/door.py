@@ -104,7 +104,7 @@ class Door:
         context.internal = self._is_internal(scope)
         if auth is Auth.INTERNAL:
             if not context.internal:
-                raise _unauthorized(shown=_credential(scope) is not None)
+                raise _not_the_operator(shown=_credential(scope) is not None)
             return
         if auth in (Auth.SIGNUP, Auth.OWNER_OR_INTERNAL) and (auth is Auth.SIGNUP or context.internal):
             return
@@ -217,6 +217,15 @@ def _credential(scope: Scope) -> str | None:
     """The key shown, in either header; a well-formed one wins over one that cannot be ours."""
     shown = [value for value in (_bearer(scope), header(scope, b"x-api-key")) if value]
     return next((value for value in shown if well_formed(value)), shown[0] if shown else None)
+
+
+def _not_the_operator(*, shown: bool) -> GatewayError:
+    return GatewayError(
+        401, "invalid_api_key" if shown else "missing_api_key",
+        "This route takes the operator's key (AINFERA_INTERNAL_KEY) and no agent's: "
+        "X-Ainfera-Internal-Key: <key> or Authorization: Bearer <key>.",
+        headers={} if shown else {"www-authenticate": "Bearer"},
+    )  # fmt: skip
 
 
 def _unauthorized(*, shown: bool) -> GatewayError:

@@ -1,14 +1,19 @@
-"""The hot routes in the OpenAPI document: their bodies' schemas come from the type that parses them."""
+"""The hot routes in the OpenAPI document: their bodies' schemas come from the types that parse them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ainfera_gateway.api.openapi_types import schema_of
-from ainfera_gateway.wire.openai_chat import request as chat
+from ainfera_gateway.wire.anthropic_messages.body import CountTokensBody, MessagesBody
+from ainfera_gateway.wire.openai_chat.body import ChatBody
+from ainfera_gateway.wire.openai_embeddings.body import EmbeddingsBody
 
 _REFS = "#/components/schemas/{name}"
-_BODY_NAME = "ChatRequestBody"
+_CHAT_BODY = "ChatRequestBody"
+_MESSAGES_BODY = "MessagesRequestBody"
+_COUNT_BODY = "CountTokensRequestBody"
+_EMBEDDINGS_BODY = "EmbeddingsRequestBody"
 
 _ANSWER_HEADERS = {
     name: {"schema": {"type": "string"}, "description": text}
@@ -19,6 +24,7 @@ _ANSWER_HEADERS = {
         "x-ainfera-audit-url": "Where its chain is verified",
         "x-ainfera-trace-id": "Its trace",
         "x-ainfera-model": "The slug that served",
+        "x-ainfera-dropped-fields": "Members of the request that the serving provider could not be told",
         "x-ainfera-cost-usd": "What it cost, as exact decimal text; not on streams",
     }.items()
 }
@@ -57,6 +63,34 @@ _FLAT_ANSWER = {
     },
 }
 
+_MESSAGES_ANSWER = {
+    "type": "object",
+    "description": "Anthropic's message; ids and cost stand in the headers alone",
+    "properties": {
+        "id": {"type": "string"},
+        "type": {"enum": ["message"]},
+        "role": {"enum": ["assistant"]},
+        "model": {"type": "string", "description": "The slug that served"},
+        "content": {"type": "array", "items": {"type": "object"}},
+        "stop_reason": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "usage": {"type": "object"},
+    },
+}
+
+_COUNT_ANSWER = {"type": "object", "properties": {"input_tokens": {"type": "integer"}}}
+
+_EMBEDDINGS_ANSWER = {
+    "type": "object",
+    "description": "OpenAI's list of embeddings with the member ainfera beside it",
+    "properties": {
+        "object": {"enum": ["list"]},
+        "model": {"type": "string", "description": "The slug that served"},
+        "data": {"type": "array", "items": {"type": "object"}},
+        "usage": {"type": "object"},
+        "ainfera": {"type": "object"},
+    },
+}
+
 
 def inference_paths() -> dict[str, Any]:
     """Path items of the inference routes."""
@@ -64,11 +98,33 @@ def inference_paths() -> dict[str, Any]:
         "/v1/chat/completions": _path(
             "ainfera-inference in OpenAI's chat dialect, plain or streamed: the model is chosen, paid for and proved.",
             "chat_completions",
+            _CHAT_BODY,
             _CHAT_ANSWER,
+        ),
+        "/v1/messages": _path(
+            "ainfera-inference in Anthropic's messages dialect, plain or streamed: the same way, the same books.",
+            "messages",
+            _MESSAGES_BODY,
+            _MESSAGES_ANSWER,
+        ),
+        "/v1/messages/count_tokens": _path(
+            "ainfera-inference counts input tokens: exactly where the model's provider counts, else by an upper estimate.",
+            "count_tokens",
+            _COUNT_BODY,
+            _COUNT_ANSWER,
+            streams=False,
+        ),
+        "/v1/embeddings": _path(
+            "ainfera-inference in OpenAI's embeddings dialect: vectors, paid for and proved like any call.",
+            "embeddings",
+            _EMBEDDINGS_BODY,
+            _EMBEDDINGS_ANSWER,
+            streams=False,
         ),
         "/v1/inference": _path(
             "ainfera-inference with a flat answer: content, model, tokens and cost side by side.",
             "inference",
+            _CHAT_BODY,
             _FLAT_ANSWER,
         ),
     }
@@ -76,12 +132,22 @@ def inference_paths() -> dict[str, Any]:
 
 def inference_schemas() -> dict[str, Any]:
     """The named schemas that the path items refer to."""
-    body = chat._Body  # noqa: SLF001 - the very type that parses, which nothing else needs to name
-    return {_BODY_NAME: schema_of(body)}
+    return {
+        _CHAT_BODY: schema_of(ChatBody),
+        _MESSAGES_BODY: schema_of(MessagesBody),
+        _COUNT_BODY: schema_of(CountTokensBody),
+        _EMBEDDINGS_BODY: schema_of(EmbeddingsBody),
+    }
 
 
-def _path(description: str, operation_id: str, schema: dict[str, Any]) -> dict[str, Any]:
-    body = {"schema": {"$ref": _REFS.format(name=_BODY_NAME)}}
+def _path(
+    description: str, operation_id: str, body_name: str, schema: dict[str, Any], *, streams: bool = True
+) -> dict[str, Any]:
+    body = {"schema": {"$ref": _REFS.format(name=body_name)}}
+    content: dict[str, Any] = {"application/json": {"schema": schema}}
+    if streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    told = "The answer, or server-sent events with stream: true" if streams else "The answer"
     return {
         "post": {
             "tags": ["inference"],
@@ -90,15 +156,6 @@ def _path(description: str, operation_id: str, schema: dict[str, Any]) -> dict[s
             "operationId": operation_id,
             "security": [{"bearer": []}],
             "requestBody": {"required": True, "content": {"application/json": body}},
-            "responses": {
-                "200": {
-                    "description": "The answer, or server-sent events with stream: true",
-                    "headers": _ANSWER_HEADERS,
-                    "content": {
-                        "application/json": {"schema": schema},
-                        "text/event-stream": {"schema": {"type": "string"}},
-                    },
-                }
-            },
+            "responses": {"200": {"description": told, "headers": _ANSWER_HEADERS, "content": content}},
         }
     }

@@ -5,13 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from ainfera_gateway.errors import GatewayError
+from ainfera_gateway.wire.anthropic_messages.errors import error_body as messages_error_body
 from ainfera_gateway.wire.native_error import native_error_body
 from ainfera_gateway.wire.openai_chat.errors import error_body
 
 
 def rendered(error: GatewayError, dialect: str, trace_id: str) -> bytes:
-    """The body of ``error`` for ``openai`` or ``native`` callers."""
+    """The body of ``error`` for ``openai``, ``anthropic`` or ``native`` callers."""
     details = {**error.detail, **error.top}
+    if dialect == "anthropic":
+        return messages_error_body(
+            error.status, error.code, error.message, param=error.field, details=details, request_id=trace_id
+        )
     if dialect == "openai":
         return error_body(error.status, error.code, error.message, param=error.field, details=details)
     if error.field is not None:

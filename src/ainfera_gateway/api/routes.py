@@ -52,6 +52,10 @@ _PUBLIC_ROUTES = (
     _route("GET", "/api/audit-ticker", Auth.PUBLIC),
     _route("GET", "/v1/models", Auth.PUBLIC),
     _route("GET", "/v1/models/{slug:path}", Auth.PUBLIC),
+    _route("GET", "/openai/v1/models", Auth.PUBLIC),
+    _route("GET", "/openai/v1/models/{slug:path}", Auth.PUBLIC),
+    _route("GET", "/anthropic/v1/models", Auth.PUBLIC),
+    _route("GET", "/anthropic/v1/models/{slug:path}", Auth.PUBLIC),
     _route("GET", "/v1/providers", Auth.PUBLIC),
     _route("GET", "/v1/audit/public", Auth.PUBLIC),
     _route("GET", "/v1/audit/height", Auth.PUBLIC),
@@ -62,6 +66,12 @@ _INFERENCE_ROUTES = (
     _route("POST", "/v1/inference", Auth.BEARER, "inference", "native"),
     _route("POST", "/v1/chat/completions", Auth.BEARER, "chat", "openai"),
     _route("POST", "/openai/v1/chat/completions", Auth.BEARER, "chat", "openai"),
+    _route("POST", "/v1/messages", Auth.BEARER, "messages", "anthropic"),
+    _route("POST", "/anthropic/v1/messages", Auth.BEARER, "messages", "anthropic"),
+    _route("POST", "/v1/embeddings", Auth.BEARER, "embeddings", "openai"),
+    _route("POST", "/openai/v1/embeddings", Auth.BEARER, "embeddings", "openai"),
+    _route("POST", "/v1/messages/count_tokens", Auth.BEARER, "count_tokens", "anthropic"),
+    _route("POST", "/anthropic/v1/messages/count_tokens", Auth.BEARER, "count_tokens", "anthropic"),
 )
 
 _CONTROL_ROUTES = (
@@ -86,6 +96,9 @@ _CONTROL_ROUTES = (
     _route("GET", "/v1/inferences/{inference_id}", Auth.BEARER),
     _route("GET", "/v1/inferences/{inference_id}/decision", Auth.BEARER),
     _route("GET", "/v1/receipts/{receipt_id}", Auth.BEARER),
+    _route("GET", "/v1/usage", Auth.BEARER),
+    _route("GET", "/v1/routing-policy", Auth.BEARER),
+    _route("PUT", "/v1/routing-policy", Auth.OWNER),
     _route("GET", "/v1/audit/{agent_id}", Auth.OPTIONAL),
     _route("GET", "/v1/audit/{agent_id}/verify", Auth.OPTIONAL),
     _route("GET", "/v1/audit/{agent_id}/annex-iv", Auth.OPTIONAL),

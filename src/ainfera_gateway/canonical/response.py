@@ -36,16 +36,40 @@ def map_finish_reason(native: str | None) -> FinishReason | None:
     return _FINISH.get(native.lower(), "stop")
 
 
+class AnsweredText(Struct, frozen=True):
+    """A stretch of visible text."""
+
+    text: str
+
+
+class AnsweredThinking(Struct, frozen=True):
+    """A stretch of reasoning with its maker's signature, or only what the maker redacted."""
+
+    text: str
+    signature: str | None = None
+    redacted: str | None = None
+
+
 class AnsweredToolCall(Struct, frozen=True):
-    """One call the model asks for. ``arguments`` is its text exactly as generated, JSON or not."""
+    """One call the model asks for. ``arguments`` is its text exactly as generated, JSON or not.
+
+    ``thought_signature`` is Google's signature over the reasoning behind the call.
+    """
 
     id: str
     name: str
     arguments: str
+    thought_signature: str | None = None
+
+
+Block = AnsweredText | AnsweredThinking | AnsweredToolCall
 
 
 class ChatResponse(Struct, frozen=True):
-    """A whole answer (one choice). ``content`` is "" for pure tool calls; ``content_blocks`` is None for plain text."""
+    """A whole answer (one choice). ``content`` is "" for pure tool calls; ``content_blocks`` is None for plain text.
+
+    ``blocks`` is all that was answered, in the order in which it began.
+    """
 
     content: str = ""
     thinking: str = ""
@@ -55,3 +79,5 @@ class ChatResponse(Struct, frozen=True):
     finish_reason_native: str | None = None
     usage: Usage | None = None
     model: str | None = None
+    blocks: tuple[Block, ...] = ()
+    stop_sequence: str | None = None

@@ -9,7 +9,9 @@ class Usage(Struct, frozen=True):
     """Tokens of one call. None means not reported; an explicit zero is kept as zero.
 
     ``input_tokens`` counts all input, the cached and cache-written parts included; ``output_tokens`` counts all
-    output, reasoning included. The other fields are parts of these two, never additions to them.
+    output, reasoning included. The other token fields are parts of these two, never additions to them;
+    ``cache_write_1h_tokens`` is the part of ``cache_write_tokens`` that is kept for an hour. ``web_searches`` counts
+    the searches that a provider ran and bills one by one.
     """
 
     input_tokens: int | None = None
@@ -17,6 +19,10 @@ class Usage(Struct, frozen=True):
     cached_input_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    web_searches: int | None = None
 
     @property
     def known(self) -> bool:
@@ -48,4 +54,8 @@ def merge(earlier: Usage | None, later: Usage | None) -> Usage | None:
         cached_input_tokens=_larger(earlier.cached_input_tokens, later.cached_input_tokens),
         cache_write_tokens=_larger(earlier.cache_write_tokens, later.cache_write_tokens),
         reasoning_tokens=_larger(earlier.reasoning_tokens, later.reasoning_tokens),
+        cache_write_1h_tokens=_larger(earlier.cache_write_1h_tokens, later.cache_write_1h_tokens),
+        audio_input_tokens=_larger(earlier.audio_input_tokens, later.audio_input_tokens),
+        audio_output_tokens=_larger(earlier.audio_output_tokens, later.audio_output_tokens),
+        web_searches=_larger(earlier.web_searches, later.web_searches),
     )

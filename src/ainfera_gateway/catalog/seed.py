@@ -1,4 +1,5 @@
 """What a fresh installation knows: providers, the models that carry a prior, and the verdicts that let them serve.
+The many models without a prior are in ``imported``.
 
 A brand is the maker of a model (``google`` for Gemini), a provider is who serves it (``gemini``): a verdict about a
 maker holds wherever its models are served. Context windows and output limits are the smallest the maker documents,
@@ -11,7 +12,9 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from ainfera_gateway.catalog.model import Catalog, MaxTokensField, Model, Provider, catalog_of
+from ainfera_gateway.canonical.dialect import Wire
+from ainfera_gateway.catalog.imported import day_us, imported
+from ainfera_gateway.catalog.model import Catalog, Credential, MaxTokensField, Model, Provider, Quirk, catalog_of
 from ainfera_gateway.catalog.price import Prices, per_million
 
 PRIOR_SOURCE_ANCHOR = "artificial_analysis"
@@ -37,6 +40,9 @@ def _provider(
     base_url: str,
     *,
     brand: str = "",
+    wire: Wire = "openai_chat",
+    credential: Credential = "bearer",
+    quirks: frozenset[Quirk] = frozenset(),
     max_tokens_field: MaxTokensField = "max_tokens",
     knows_usage_option: bool = True,
     key_required: bool = True,
@@ -49,6 +55,9 @@ def _provider(
         base_url=base_url,
         api_key_env=f"{name}_API_KEY",
         base_url_env=f"{name}_BASE_URL",
+        wire=wire,
+        credential=credential,
+        quirks=quirks,
         max_tokens_field=max_tokens_field,
         knows_usage_option=knows_usage_option,
         key_required=key_required,
@@ -56,7 +65,14 @@ def _provider(
 
 
 SEED_PROVIDERS: tuple[Provider, ...] = (
-    _provider("anthropic", "Anthropic", "https://api.anthropic.com/v1", brand="anthropic"),
+    _provider(
+        "anthropic",
+        "Anthropic",
+        "https://api.anthropic.com/v1",
+        brand="anthropic",
+        wire="anthropic_messages",
+        credential="x-api-key",
+    ),
     _provider(
         "openai",
         "OpenAI",
@@ -66,16 +82,23 @@ SEED_PROVIDERS: tuple[Provider, ...] = (
     ),
     _provider("gemini", "Google Gemini", "https://generativelanguage.googleapis.com/v1beta/openai", brand="google"),
     # Mistral refuses fields it does not know, stream_options among them, and sends usage unasked.
-    _provider("mistral", "Mistral", "https://api.mistral.ai/v1", brand="mistral", knows_usage_option=False),
+    _provider(
+        "mistral",
+        "Mistral",
+        "https://api.mistral.ai/v1",
+        brand="mistral",
+        knows_usage_option=False,
+        quirks=frozenset({"nine_char_tool_ids", "known_fields_only", "known_message_fields_only"}),
+    ),
     _provider("together", "Together", "https://api.together.xyz/v1"),
     _provider("xai", "xAI", "https://api.x.ai/v1", brand="xai"),
-    _provider("groq", "Groq", "https://api.groq.com/openai/v1"),
+    _provider("groq", "Groq", "https://api.groq.com/openai/v1", quirks=frozenset({"known_message_fields_only"})),
     _provider("deepseek", "DeepSeek", "https://api.deepseek.com/v1", brand="deepseek"),
     _provider("fireworks", "Fireworks", "https://api.fireworks.ai/inference/v1"),
     _provider("openrouter", "OpenRouter", "https://openrouter.ai/api/v1"),
-    _provider("cerebras", "Cerebras", "https://api.cerebras.ai/v1"),
+    _provider("cerebras", "Cerebras", "https://api.cerebras.ai/v1", quirks=frozenset({"known_message_fields_only"})),
     # An Azure address names the customer's own resource, so it can only come from the environment.
-    _provider("azure", "Azure OpenAI", "", max_tokens_field="max_completion_tokens"),
+    _provider("azure", "Azure OpenAI", "", credential="api-key", max_tokens_field="max_completion_tokens"),
     _provider("local", "Local model", "", brand="local", key_required=False),
 )
 
@@ -107,7 +130,6 @@ def _anchor(
     )
 
 
-# gpt-5.5-pro is left out until the responses dialect is served upstream: it speaks no other and takes no tools.
 ANCHORS: tuple[Model, ...] = (
     _anchor(
         "claude-opus-4-7",
@@ -186,5 +208,8 @@ SEED_VERDICTS: tuple[SeedVerdict, ...] = tuple(
 
 
 def seed_catalog() -> Catalog:
-    """The catalog of a fresh installation."""
-    return catalog_of(SEED_MODELS, SEED_PROVIDERS)
+    """The catalog of a fresh installation, at the prices of the day its data was imported."""
+    data = imported()
+    now_us = day_us(data.imported_on)
+    models = (*SEED_MODELS, *(model.model(now_us) for model in data.models))
+    return catalog_of(models, SEED_PROVIDERS, data.names())

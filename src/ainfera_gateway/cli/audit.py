@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import http.client
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -32,6 +34,10 @@ _KEY_PATH = "/.well-known/ainfera-public-key.json"
 
 class UnreadableError(Exception):
     """What was handed in is no chain; the message says why."""
+
+
+class _NotFoundError(UnreadableError):
+    """The gateway answered 404."""
 
 
 @audit_app.command("verify")
@@ -101,9 +107,12 @@ def _verify_over_http(url: str, agent: str) -> VerifyResult:
     if not url.startswith(("http://", "https://")):
         raise UnreadableError("--url must be an http:// or https:// address")
     key = _hmac_key(_json(_fetch(url + _KEY_PATH)))
-    events = list(_pages(url, agent))
+    try:
+        events = list(_pages(url, agent))
+    except _NotFoundError:
+        raise UnreadableError(f"{url} has no agent {agent!r}, or its chain is not public") from None
     if not events:
-        raise UnreadableError(f"{url} has no audit event of {agent}")
+        raise UnreadableError(f"{url} has no audit event of {agent!r}")
     return verify_verifier_events(events, key)
 
 
@@ -124,8 +133,16 @@ def _fetch(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - http and https only, see above
             return bytes(response.read(EXPORT_BYTES_MAX))
-    except (urllib.error.URLError, OSError, ValueError) as exc:
-        raise UnreadableError(f"{url} could not be fetched: {exc}") from exc
+    except urllib.error.HTTPError as exc:
+        with exc:
+            kind = _NotFoundError if exc.code == HTTPStatus.NOT_FOUND else UnreadableError
+            raise kind(f"{url} answered with status {exc.code}: is this a gateway's address?") from exc
+    except urllib.error.URLError as exc:
+        cause = exc.reason.strerror if isinstance(exc.reason, OSError) else exc.reason
+        raise UnreadableError(f"{url} could not be fetched: {cause}; is a gateway running there?") from exc
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        cause = exc.strerror if isinstance(exc, OSError) and exc.strerror else "this is not an address that answers"
+        raise UnreadableError(f"{url} could not be fetched: {cause}") from exc
 
 
 def _read(path: Path) -> bytes:
@@ -140,7 +157,13 @@ def _json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as exc:
-        raise UnreadableError(f"this is no JSON: {exc}") from exc
+        raise UnreadableError(f"this is no JSON: {_where(exc)}") from exc
+
+
+def _where(exc: Exception) -> str:
+    if isinstance(exc, json.JSONDecodeError):
+        return f"line {exc.lineno}, column {exc.colno}"
+    return "it is nested too deeply" if isinstance(exc, RecursionError) else "it is not UTF-8 text"
 
 
 def _hmac_key(document: Any) -> bytes:

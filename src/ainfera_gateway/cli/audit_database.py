@@ -38,7 +38,9 @@ def _agent_id(connection: Connection, reference: str) -> str:
     wanted = agents.c.id == reference if is_id(reference) else agents.c.handle == reference
     found = list(connection.execute(select(agents.c.id).where(wanted).limit(2)).scalars())
     if len(found) != 1:
-        raise LookupError(f"{'several agents have' if found else 'no agent has'} the id or handle {reference!r}")
+        if found:
+            raise LookupError(f"several agents have the handle {reference!r}: name the agent's id")
+        raise LookupError(f"there is no agent {reference!r} in this database")
     return str(found[0])
 
 

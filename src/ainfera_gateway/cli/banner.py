@@ -14,6 +14,7 @@ from ainfera_gateway.routing.decide import FLOORS
 from ainfera_gateway.settings import Settings
 from ainfera_gateway.version import __version__
 
+MODELS_SHOWN_MAX = 20
 _SIGNUP = {
     "open": "open to whoever reaches this address",
     "internal": "only with the internal key (X-Ainfera-Internal-Key)",
@@ -40,9 +41,13 @@ class Reach:
 
 
 def reach_of(catalog: Catalog, configured: frozenset[str]) -> Reach:
-    """What can be called when the ``configured`` providers have a credential or an address."""
+    """What can be called when the ``configured`` providers have a credential or an address.
+
+    The models are those that the router can choose; where there are none, those that can be named.
+    """
     models = catalog.models.values()
-    active = [model for model in models if catalog.status(model, configured) == "active"]
+    callable_here = [model for model in models if catalog.status(model, configured) == "active"]
+    active = [model for model in callable_here if model.prior is not None] or callable_here
     floor = FLOORS["general"]
     serving = {model.provider for model in models}
     return Reach(
@@ -62,7 +67,7 @@ def print_banner(console: Console, url: str, settings: Settings, reach: Reach) -
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    facts.add_row("models", ", ".join(reach.models) or "none yet; each variable below switches some on")
+    facts.add_row("models", shown_models(reach.models) or "none yet; each variable below switches some on")
     if reach.models:
         router = "picks among them" if reach.routable else 'needs routing_hint {"min_quality": 0} with these'
         facts.add_row("router", f"{ROUTER_SLUG} {router}")
@@ -80,6 +85,12 @@ def print_banner(console: Console, url: str, settings: Settings, reach: Reach) -
     console.print()
 
 
+def shown_models(models: tuple[str, ...]) -> str:
+    """Their slugs, as many as a person reads; empty without any."""
+    more = len(models) - MODELS_SHOWN_MAX
+    return ", ".join(models[:MODELS_SHOWN_MAX]) + (f" and {more} more: GET /v1/models" if more > 0 else "")
+
+
 def shown_usd(picousd: int) -> str:
     """An amount for people: exact, cents at least, no further zeros, for example ``$5.00`` or ``$0.00000042``."""
     sign = "-" if picousd < 0 else ""
@@ -91,7 +102,8 @@ def first_call(url: str, model: str) -> str:
     """Shell lines that sign an agent up and make its first call."""
     return (
         f"""KEY=$(curl -s {url}/v1/agents/signup -H 'content-type: application/json' \\
-  -d '{{"agent_handle": "my-first-agent"}}' | python3 -c 'import json, sys; print(json.load(sys.stdin)["api_key"])')\n"""
+  -d '{{"agent_handle": "my-agent-'$RANDOM'"}}' \\
+  | python3 -c 'import json, sys; print(json.load(sys.stdin)["api_key"])')\n"""
         f"""curl -s {url}/v1/chat/completions -H "authorization: Bearer $KEY" -H 'content-type: application/json' \\
-  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'"""
+  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello."}}], "max_tokens": 60}}'"""
     )

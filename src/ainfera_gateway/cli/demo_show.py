@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ainfera_gateway.cli.banner import shown_usd
 from ainfera_gateway.cli.demo_server import RunningServer
+from ainfera_gateway.cli.options import own_command
 from ainfera_gateway.money import parse_usd
 
 if TYPE_CHECKING:
@@ -120,12 +121,12 @@ class Show:
 
     def export(self, path: Path) -> None:
         self._good("the Annex IV export verifies offline, without any server:")
-        self._line(f"ainfera-gateway audit verify {path}", dim=True)
+        self._line(f"{own_command()} audit verify {path}", dim=True)
 
     def end(self, data_dir: Path) -> None:
         self.console.print("\n[bold green]All steps succeeded.[/bold green] The gateway was stopped.")
         self._line("go on with: make serve", indent=0)
-        self._line(f"or: ainfera-gateway serve --local-model smollm2 --data-dir {data_dir}", indent=0, dim=True)
+        self._line(f"or: {own_command()} serve --local-model smollm2 --data-dir {data_dir}", indent=0, dim=True)
 
     def note(self, text: str) -> None:
         self._line(text, indent=0, dim=True)

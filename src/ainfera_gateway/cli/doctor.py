@@ -1,4 +1,8 @@
-"""``ainfera-gateway doctor``: what is configured, what can be called, and which limit an agent meets next."""
+"""``ainfera-gateway doctor``: what is configured, what can be called, and which limit an agent meets next.
+
+Beside a running gateway it speaks of that one's settings, which the gateway left in the data directory; otherwise of
+what ``serve`` would take from this shell.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +19,22 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ainfera_gateway.catalog.model import Catalog
+from ainfera_gateway.catalog.overlay import with_overlay
 from ainfera_gateway.catalog.seed import seed_catalog
 from ainfera_gateway.catalog.store import load_catalog
-from ainfera_gateway.cli.banner import reach_of, shown_usd
+from ainfera_gateway.cli.banner import reach_of, shown_models, shown_usd
 from ainfera_gateway.cli.db import revision_of, shown_url, unreachable
 from ainfera_gateway.cli.limits import AgentLimits, Switch, read_agents, read_switch
 from ainfera_gateway.cli.options import (
     EXIT_FAILED,
+    EXIT_USAGE,
     DatabaseUrl,
     DataDir,
     settings_of,
     stop,
     with_local_model,
 )
+from ainfera_gateway.cli.running import RunningGateway, running_gateways, shown_database
 from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.providers.configured import LOCAL, BaseUrlError, configured_backends
 from ainfera_gateway.settings import Settings, SettingsError
@@ -36,10 +43,11 @@ from ainfera_gateway.storage.engine import Database, head_revision
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What to show: names with values in order, and what stands in the way of a call."""
+    """What to show: names with values in order, what stands in the way of a call, and what was asked for in vain."""
 
     rows: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    not_found: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: str) -> None:
         self.rows.append((name, value))
@@ -50,11 +58,17 @@ def doctor_command(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Say what is configured, what can be called and which limits apply; exit status 1 if something is in the way."""
+    """Say what is configured, what can be called and which limits apply.
+
+    Exit status 1: something is in the way of a call, 2: there is no such agent.
+    """
     settings = settings_of({"data_dir": data_dir, "database_url": database_url})
     found = Findings()
     try:
-        _examine(found, settings, agent)
+        gateway = _gateway(found, settings)
+        if gateway is not None:
+            settings = gateway.in_force(settings)
+        _examine(found, settings, agent, gateway)
     except SQLAlchemyError as exc:
         stop(unreachable(exc), EXIT_FAILED)
     console = Console()
@@ -66,12 +80,31 @@ def doctor_command(
     console.print(table)
     for problem in found.problems:
         console.print(Text(f"! {problem}", style="yellow"), soft_wrap=True)
+    for message in found.not_found:
+        stop(message, EXIT_USAGE)
     if found.problems:
         raise typer.Exit(EXIT_FAILED)
     console.print("nothing stands in the way of a call", style="green")
 
 
-def _examine(found: Findings, settings: Settings, reference: str | None) -> None:
+def _gateway(found: Findings, own: Settings) -> RunningGateway | None:
+    """The gateway to look at: one on this database, or when none was named the newest on the data directory."""
+    alive = running_gateways(own.data_dir)
+    fitting = [one for one in alive if one.database == shown_database(own)]
+    chosen = next(iter(fitting or ([] if own.database_url else alive)), None)
+    if chosen is None:
+        found.add("gateway", "none is running here: this is what `serve` would take from this shell")
+    else:
+        found.add("gateway", f"{chosen.url}, process {chosen.pid}, version {chosen.version}; this is what it has")
+        if chosen.database_has_password and not fitting:
+            stop(f"{chosen.url} uses {chosen.database}: name it with its password, by --database-url", EXIT_USAGE)
+    for other in alive:
+        if other is not chosen:
+            found.add("also running", f"{other.url}, process {other.pid}, on {other.database}")
+    return chosen
+
+
+def _examine(found: Findings, settings: Settings, reference: str | None, gateway: RunningGateway | None) -> None:
     database = Database(settings.database)
     revision, newest = revision_of(database), head_revision()
     found.add("data", str(settings.data_dir))
@@ -80,9 +113,10 @@ def _examine(found: Findings, settings: Settings, reference: str | None) -> None
     found.add("listens on", f"{settings.host}:{settings.port}")
     found.add("sign-up", settings.signup_mode)
     found.add("top-up", settings.topup_mode)
-    found.add("internal key", "set" if settings.internal_key else "not set: operator routes refuse everybody")
+    has_internal_key = bool(settings.internal_key) if gateway is None else gateway.has_internal_key
+    found.add("internal key", "set" if has_internal_key else "not set: operator routes refuse everybody")
     if revision != newest:
-        _models(found, settings, seed_catalog())
+        _models(found, settings, with_overlay(seed_catalog(), settings.overlay), gateway)
         if not database.is_sqlite:
             found.problems.append(f"the schema is not at {newest}: run `ainfera-gateway db migrate`")
         if reference is not None:
@@ -93,7 +127,7 @@ def _examine(found: Findings, settings: Settings, reference: str | None) -> None
     reader = database.reader()
     try:
         with reader.connect() as connection:
-            _models(found, settings, _catalog(connection))
+            _models(found, settings, with_overlay(_catalog(connection), settings.overlay), gateway)
         _limits(found, reader, settings, reference)
     finally:
         reader.dispose()
@@ -104,7 +138,25 @@ def _catalog(connection: Connection) -> Catalog:
     return stored if stored.models else seed_catalog()  # migrated, but no gateway has started on it yet
 
 
-def _models(found: Findings, settings: Settings, catalog: Catalog) -> None:
+def _models(found: Findings, settings: Settings, catalog: Catalog, gateway: RunningGateway | None) -> None:
+    if gateway is None:
+        configured = _configured(found, settings, catalog)
+    else:
+        configured = gateway.providers
+        if settings.local_model:
+            found.add("local model", settings.local_model)
+    reach = reach_of(catalog, configured)
+    found.add("providers", ", ".join(sorted(configured)) or "none configured")
+    found.add("models", shown_models(reach.models) or "none can be called")
+    for variable, provider in reach.missing:
+        found.add("not set", f"{variable}  ({provider})")
+    if not reach.models:
+        again = "" if gateway is None else " and start the gateway again"
+        found.problems.append(f"no model can be called: set one of the variables above{again}")
+
+
+def _configured(found: Findings, settings: Settings, catalog: Catalog) -> frozenset[str]:
+    """The providers that a gateway started from this shell would have."""
     try:
         configured = frozenset(configured_backends(catalog.providers.values(), os.environ))
     except BaseUrlError as exc:
@@ -116,13 +168,7 @@ def _models(found: Findings, settings: Settings, catalog: Catalog) -> None:
             found.add("local model", path)
     except SettingsError as exc:
         found.problems.append(str(exc))
-    reach = reach_of(catalog, configured)
-    found.add("providers", ", ".join(sorted(configured)) or "none configured")
-    found.add("models", ", ".join(reach.models) or "none can be called")
-    for variable, provider in reach.missing:
-        found.add("not set", f"{variable}  ({provider})")
-    if not reach.models:
-        found.problems.append("no model can be called: set one of the variables above")
+    return configured
 
 
 def _limits(found: Findings, reader: Engine, settings: Settings, reference: str | None) -> None:
@@ -136,7 +182,7 @@ def _limits(found: Findings, reader: Engine, settings: Settings, reference: str 
     with reader.connect() as connection:
         agents = read_agents(connection, reference, now_us)
     if not agents:
-        found.problems.append(f"there is no agent {reference!r}")
+        found.not_found.append(f"there is no agent {reference!r} in {shown_url(Database(settings.database))}")
     for agent in agents:
         _agent(found, agent, switch)
 

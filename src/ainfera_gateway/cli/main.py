@@ -8,6 +8,7 @@ from ainfera_gateway.cli.audit import audit_app
 from ainfera_gateway.cli.db import db_app
 from ainfera_gateway.cli.demo import demo_command
 from ainfera_gateway.cli.doctor import doctor_command
+from ainfera_gateway.cli.import_litellm import import_app
 from ainfera_gateway.cli.local import local_app
 from ainfera_gateway.cli.serve import serve_command
 from ainfera_gateway.version import __version__
@@ -25,6 +26,7 @@ app.command("doctor")(doctor_command)
 app.add_typer(db_app)
 app.add_typer(audit_app)
 app.add_typer(local_app)
+app.add_typer(import_app)
 
 
 @app.command("version")

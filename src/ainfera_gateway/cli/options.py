@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +13,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ainfera_gateway.catalog.overlay import key_variables
 from ainfera_gateway.catalog.seed import SEED_PROVIDERS
 from ainfera_gateway.providers.local.model_file import SMOLLM2, model_path
 from ainfera_gateway.settings import Settings, SettingsError, load
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+_NAME = "ainfera-gateway"
 _BUNDLED = frozenset({"1", "true", "yes", "on", "smollm2", SMOLLM2.slug})
 _NONE = frozenset({"", "0", "false", "no", "off"})
 
@@ -58,7 +63,18 @@ def with_local_model(settings: Settings) -> Settings:
     return replace(settings, local_model=str(path))
 
 
+def own_command() -> str:
+    """How to call this very command from here: by its name where the shell finds it, else by its path."""
+    own = Path(sys.executable).parent / _NAME
+    found = shutil.which(_NAME)
+    if not own.exists() or (found is not None and Path(found).resolve() == own.resolve()):
+        return _NAME
+    here = Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
+
+
 def known_secrets(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """The exact texts that no line of ours may show."""
-    keys = [environ.get(provider.api_key_env, "") for provider in SEED_PROVIDERS]
+    names = [*(provider.api_key_env for provider in SEED_PROVIDERS), *key_variables(settings.overlay)]
+    keys = [environ.get(name, "") for name in names]
     return [text for text in (*keys, settings.internal_key, settings.data_key) if text]

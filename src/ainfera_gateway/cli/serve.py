@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
+from ainfera_gateway.audit.keys import KeyFileError
 from ainfera_gateway.cli.banner import print_banner, reach_of
+from ainfera_gateway.cli.db import unreachable
 from ainfera_gateway.cli.options import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -25,7 +30,9 @@ from ainfera_gateway.cli.options import (
     stop,
     with_local_model,
 )
+from ainfera_gateway.cli.running import RunningFile
 from ainfera_gateway.cli.server import run_server
+from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.logs.setup import JsonLineHandler, configure
 from ainfera_gateway.providers.configured import BaseUrlError
 from ainfera_gateway.providers.local.model_file import ModelFileError
@@ -36,14 +43,16 @@ from ainfera_gateway.version import __version__
 
 DRAIN_S = 30.0
 _WRONG_SETTING = (SettingsError, BaseUrlError)
-_CANNOT_START = (SchemaError, LocalModelError, ModelFileError, OSError)
+_CANNOT_START = (SchemaError, KeyFileError, LocalModelError, ModelFileError, OSError)
 
 _log = logging.getLogger("ainfera.serve")
 
 
 def serve_command(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one.", show_default="8000")] = None,
+    port: Annotated[
+        str | None, typer.Option(metavar="INTEGER", help="Port; 0 takes any free one.", show_default="8000")
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
@@ -63,8 +72,6 @@ def serve_command(
         }
     )
     try:
-        if settings.workers > 1:
-            raise SettingsError("AINFERA_WORKERS: this version serves with one process; leave it at 1")
         settings = with_local_model(settings)
     except SettingsError as exc:
         stop(str(exc), EXIT_USAGE)
@@ -74,8 +81,10 @@ def serve_command(
             _run(with_port, handler)
     except _WRONG_SETTING as exc:
         stop(str(exc), EXIT_USAGE)
+    except SQLAlchemyError as exc:
+        stop(f"AINFERA_DATABASE_URL: {unreachable(exc)}", EXIT_FAILED)
     except _CANNOT_START as exc:
-        stop(str(exc), EXIT_FAILED)
+        stop(_said(exc, settings), EXIT_FAILED)
     except Exception:  # noqa: BLE001 - a surprise is logged as everything else is, its secrets scrubbed
         _log.exception("serve_failed")
         raise typer.Exit(EXIT_FAILED) from None
@@ -85,9 +94,12 @@ def _run(settings: Settings, handler: JsonLineHandler) -> None:
     from ainfera_gateway.app import Gateway  # half a second of imports that no other command needs
 
     gateway = Gateway(settings, os.environ)
+    running = RunningFile(settings.data_dir)
 
     def on_ready(_port: int) -> None:
-        reach = reach_of(gateway.catalog, gateway.backends.configured)
+        configured = gateway.backends.configured
+        reach = reach_of(gateway.catalog, configured)
+        running.write(settings, url=gateway.public_url, version=__version__, providers=configured, started_us=_now_us())
         if sys.stdout.isatty():
             print_banner(Console(), gateway.public_url, settings, reach)
             return
@@ -95,9 +107,33 @@ def _run(settings: Settings, handler: JsonLineHandler) -> None:
         record.url, record.models, record.version = gateway.public_url, list(reach.models), __version__
         handler.handle(record)  # not through the logger: whatever the level, this line is for whoever waits
 
-    run_server(
-        gateway, host=settings.host, port=settings.port, on_ready=on_ready, drain_s=DRAIN_S, on_drain=gateway.drain
-    )
+    try:
+        run_server(
+            gateway, host=settings.host, port=settings.port, on_ready=on_ready, drain_s=DRAIN_S, on_drain=gateway.drain
+        )
+    finally:
+        running.remove()
+
+
+def _now_us() -> int:
+    return SystemClock().now_us()
+
+
+def _said(exc: Exception, settings: Settings) -> str:
+    """Why the gateway cannot start, in our words and with the setting to look at."""
+    if not isinstance(exc, OSError) or exc.strerror is None:
+        return str(exc)
+    if exc.filename is not None:
+        inside = Path(exc.filename).absolute().is_relative_to(settings.data_dir.absolute())
+        named = "AINFERA_DATA_DIR: " if inside or settings.data_dir.is_relative_to(exc.filename) else ""
+        return f"{named}{exc.filename} cannot be used: {exc.strerror}"
+    if exc.errno == errno.EADDRINUSE:
+        return f"{exc.strerror}: stop what listens there, or choose another AINFERA_PORT (--port; 0: any free one)"
+    if exc.errno == errno.EACCES:
+        return f"{exc.strerror}: choose an AINFERA_PORT (--port) above 1023"
+    if exc.strerror.startswith("cannot listen on"):
+        return f"{exc.strerror}: set AINFERA_HOST (--host) to an address of this machine"
+    return exc.strerror
 
 
 @contextlib.contextmanager
@@ -112,7 +148,10 @@ def _real_port(settings: Settings) -> Iterator[Settings]:
         raise OSError(exc.errno, f"cannot listen on {settings.host}: {exc.strerror}") from exc
     with socket.socket(family, kind, protocol) as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(address)
+        try:
+            reserved.bind(address)
+        except OSError as exc:
+            raise OSError(exc.errno, f"cannot listen on {settings.host}: {exc.strerror}") from exc
         port = reserved.getsockname()[1]
         if sys.platform != "linux":
             reserved.close()  # elsewhere nobody else may bind it while we hold it, though we do not listen

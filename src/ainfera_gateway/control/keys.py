@@ -93,7 +93,10 @@ def write_key(page: Page, new: NewKey) -> None:
 def create_key(
     control: Control, *, tenant_id: str, scope: str, agent: str | None, name: str | None, trace_id: str
 ) -> dict[str, Any]:
-    """A new key of the tenant, bound to ``agent`` when given. Raises 403 ``forbidden`` for no agent of the tenant."""
+    """A new key of the tenant, bound to ``agent`` when given, otherwise to none: its calls name their ``agent_id``.
+
+    Raises 403 ``forbidden`` for no agent of the tenant.
+    """
     agent_id = None if agent is None else agent_in_body(control, agent, tenant_id).id
     new = NewKey(
         new_id(), tenant_id, agent_id, agent_id or _first_agent(control, tenant_id), scope, name, mint(), trace_id

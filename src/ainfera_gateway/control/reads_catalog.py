@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import lru_cache
 from typing import Any
 
-from ainfera_gateway.catalog.model import Model
+from ainfera_gateway.catalog.model import Catalog, Model
 from ainfera_gateway.catalog.price import usd_per_million
 from ainfera_gateway.control.context import Control
 from ainfera_gateway.errors import not_found
+from ainfera_gateway.routing.aliases import ROUTER_SLUG, pinned_name
 
-ROUTER_SLUG = "ainfera-inference"
+ROUTER_PROVIDER = "ainfera"
 _OPENAI_CREATED = 1_700_000_000
 """A list of OpenAI's form must name a time; the catalog keeps none."""
 
 
 def list_models(control: Control) -> list[dict[str, Any]]:
-    """Every model of the catalog, the router first."""
-    catalog, configured = control.catalog(), control.configured()
-    rows = [_model(model, catalog.status(model, configured)) for model in catalog.models.values()]
-    return [_router(rows), *rows]
+    """Every model of the catalog, the router first. The rows are shared: read, never changed."""
+    return list(_rows(control.catalog(), control.configured()).values())
 
 
 def one_model(control: Control, slug: str) -> dict[str, Any]:
-    """The row of one slug (``provider/slug`` too). Raises 404."""
-    rows = list_models(control)
-    for row in rows:
-        if slug in {row["slug"], f"{row['provider']}/{row['slug']}"}:
-            return row
-    raise not_found()
+    """The row of one slug, or of any other name that a call may use for it. Raises 404."""
+    catalog = control.catalog()
+    rows = _rows(catalog, control.configured())
+    if slug in {ROUTER_SLUG, f"{ROUTER_PROVIDER}/{ROUTER_SLUG}"}:
+        return rows[ROUTER_SLUG]
+    found = pinned_name(slug, catalog.models, catalog.names)
+    if found is None:
+        raise not_found()
+    return rows[found.slug]
+
+
+@lru_cache(maxsize=4)
+def _rows(catalog: Catalog, configured: frozenset[str]) -> dict[str, dict[str, Any]]:
+    """Rows by slug, made once for a snapshot of the catalog and the providers that are configured."""
+    rows = {model.slug: _model(model, catalog.status(model, configured)) for model in catalog.models.values()}
+    return {ROUTER_SLUG: _router(list(rows.values())), **rows}
 
 
 def list_providers(control: Control) -> list[dict[str, Any]]:
     """Every provider: ``active`` is enabled in the catalog, ``configured`` has a credential or an address here."""
     catalog, configured = control.catalog(), control.configured()
+    served = Counter(model.provider for model in catalog.models.values())
     return [
         {
             "slug": provider.slug,
             "display_name": provider.display_name,
             "active": provider.enabled,
             "configured": provider.slug in configured,
-            "models": sum(model.provider == provider.slug for model in catalog.models.values()),
+            "models": served[provider.slug],
         }
         for provider in catalog.providers.values()
     ]
@@ -48,6 +60,12 @@ def list_providers(control: Control) -> list[dict[str, Any]]:
 def openai_model(row: dict[str, Any]) -> dict[str, Any]:
     """A row in the form of OpenAI's model object."""
     return {"id": row["slug"], "object": "model", "created": _OPENAI_CREATED, "owned_by": row["provider"]}
+
+
+def anthropic_model(row: dict[str, Any]) -> dict[str, Any]:
+    """A row in the form of Anthropic's model object."""
+    created = "2023-11-14T22:13:20Z"
+    return {"type": "model", "id": row["slug"], "display_name": row["display_name"], "created_at": created}
 
 
 def _model(model: Model, status: str) -> dict[str, Any]:
@@ -71,7 +89,7 @@ def _router(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "slug": ROUTER_SLUG,
         "display_name": "Ainfera Inference",
-        "provider": "ainfera",
+        "provider": ROUTER_PROVIDER,
         "type": "router",
         "routable_status": "active" if active else "not_configured",
         "input_cost_per_million_usd": None,

@@ -1,4 +1,4 @@
-"""Reads of calls: pages, one call, its decision, its receipt."""
+"""Reads of one call: its state, its decision, its receipt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.engine import Connection
 
 from ainfera_gateway.catalog.price import usd_per_million
+from ainfera_gateway.catalog.store import stored_lines
 from ainfera_gateway.clock import iso
 from ainfera_gateway.control.context import Control
 from ainfera_gateway.errors import not_found
@@ -20,37 +21,14 @@ from ainfera_gateway.storage.tables import (
     holds,
     inferences,
     log_positions,
-    model_prices,
     routing_outcomes,
     transfers,
 )
 
-PAGE_MAX = 200
 _NEIGHBOURS_MAX = 1_000
 """Events of other calls that may stand between a transfer and its event, where several processes write."""
 
 _TERMINAL = ("receipt.created", "inference.failed")
-
-
-def page(control: Control, tenant_id: str, *, agent_id: str | None, limit: int, before: str | None) -> dict[str, Any]:
-    """``{inferences, has_more, next_before}``, newest first; ``before`` is the last id of the page before.
-
-    Every call has an outcome row once it ended, refusals included; open calls are read one by one.
-    """
-    column = routing_outcomes.c.inference_id
-    statement = select(routing_outcomes).where(routing_outcomes.c.tenant_id == tenant_id)
-    if agent_id is not None:
-        statement = statement.where(routing_outcomes.c.agent_id == agent_id)
-    if before is not None:
-        statement = statement.where(column < before)
-    with control.reader.connect() as connection:
-        rows = connection.execute(statement.order_by(column.desc()).limit(limit + 1)).all()
-    shown = [_outcome(row) for row in rows[:limit]]
-    return {
-        "inferences": shown,
-        "has_more": len(rows) > limit,
-        "next_before": shown[-1]["inference_id"] if len(rows) > limit else None,
-    }
 
 
 def one(control: Control, tenant_id: str, inference_id: str, base_url: str) -> dict[str, Any]:
@@ -70,7 +48,7 @@ def one(control: Control, tenant_id: str, inference_id: str, base_url: str) -> d
     if outcome is None:
         shown |= {"outcome_status": None, "held_usd": format_usd(held or 0)}
     else:
-        shown |= _outcome(outcome)
+        shown |= shown_outcome(outcome)
     return {**shown, "attempt_list": [_attempt(row) for row in tried]}
 
 
@@ -190,12 +168,7 @@ def _price(connection: Connection, model: str | None, at_us: int) -> dict[str, A
     """The list price in force at ``at_us``, by class, in USD per million tokens."""
     if model is None:
         return None
-    rows = connection.execute(
-        select(model_prices.c.price_class, model_prices.c.picousd_per_token)
-        .where(model_prices.c.model_slug == model, model_prices.c.valid_from_us <= at_us)
-        .order_by(model_prices.c.valid_from_us)
-    )
-    lines = {row.price_class: usd_per_million(row.picousd_per_token) for row in rows}
+    lines = {name: usd_per_million(picousd) for name, picousd in stored_lines(connection, model, at_us).items()}
     return {f"{name}_per_million_usd": usd for name, usd in sorted(lines.items())} or None
 
 
@@ -206,11 +179,16 @@ def _usage(row: Row[Any]) -> dict[str, Any]:
         "cached_input_tokens": row.cached_input_tokens,
         "cache_write_tokens": row.cache_write_tokens,
         "reasoning_tokens": row.reasoning_tokens,
+        "cache_write_1h_tokens": row.cache_write_1h_tokens,
+        "audio_input_tokens": row.audio_input_tokens,
+        "audio_output_tokens": row.audio_output_tokens,
+        "web_searches": row.web_searches,
         "source": row.usage_source,
     }
 
 
-def _outcome(row: Row[Any]) -> dict[str, Any]:
+def shown_outcome(row: Row[Any]) -> dict[str, Any]:
+    """An ended call as lists and single reads show it."""
     return {
         "inference_id": row.inference_id,
         "agent_id": row.agent_id,

@@ -78,17 +78,27 @@ def suffixed(handle: str) -> str:
     return handle[: HANDLE_CHARS_MAX - len(suffix)].rstrip("-") + suffix
 
 
-def list_agents(control: Control, tenant_id: str, limit: int, after: str | None) -> dict[str, Any]:
-    """``{agents, has_more}`` in the order they were made; ``after`` is the last id of the page before."""
+def list_agents(
+    control: Control,
+    tenant_id: str,
+    *,
+    limit: int,
+    after: str | None,
+    status: str | None = None,
+    handle: str | None = None,
+) -> dict[str, Any]:
+    """``{agents, has_more, next_after}`` in the order they were made; ``after`` is the last id of the page before."""
     statement = select_agents().where(agents.c.tenant_id == tenant_id)
+    for column, value in ((agents.c.status, status), (agents.c.handle, handle)):
+        if value is not None:
+            statement = statement.where(column == value)
     if after is not None:
         statement = statement.where(agents.c.id > after)
     with control.reader.connect() as connection:
         rows = connection.execute(statement.order_by(agents.c.id).limit(limit + 1)).all()
-    return {
-        "agents": [shown_agent(control, agent_of_row(row)) for row in rows[:limit]],
-        "has_more": len(rows) > limit,
-    }
+    shown = [shown_agent(control, agent_of_row(row)) for row in rows[:limit]]
+    more = len(rows) > limit
+    return {"agents": shown, "has_more": more, "next_after": shown[-1]["id"] if more else None}
 
 
 def shown_agent(control: Control, agent: AgentRow) -> dict[str, Any]:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, select
 
+from ainfera_gateway.catalog.imported import Imported, day_us, imported
 from ainfera_gateway.catalog.model import Model, Provider
+from ainfera_gateway.catalog.schedule import Lines, in_force
 from ainfera_gateway.catalog.seed import SEED_MODELS, SEED_PROVIDERS, SEED_VERDICTS, SeedVerdict
+from ainfera_gateway.catalog.store import read_schedules
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.storage.page import Keys, Page
 from ainfera_gateway.storage.recorder import Recorder
 from ainfera_gateway.storage.tables import brand_verdicts, model_prices, models, providers
 
 PRICE_SOURCE = "seed"
+"""The ``source`` of the prices of the seed's own models; imported ones name the data and its version."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """A price line that is missing; ``picousd`` per token (per search for searches)."""
+
+    slug: str
+    price_class: str
+    picousd: int
+    source: str
+    valid_from_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,7 @@ class Missing:
 
     providers: tuple[Provider, ...]
     models: tuple[Model, ...]
-    prices: tuple[tuple[str, str, int], ...]
+    prices: tuple[PriceRow, ...]
     verdicts: tuple[SeedVerdict, ...]
 
     @property
@@ -48,16 +64,16 @@ class Seed:
             page.insert("providers", provider_row(provider))
         for model in self.missing.models:
             page.insert("models", model_row(model))
-        for slug, price_class, picousd in self.missing.prices:
+        for price in self.missing.prices:
             page.insert(
                 "model_prices",
                 {
                     "id": new_id(),
-                    "model_slug": slug,
-                    "price_class": price_class,
-                    "picousd_per_token": picousd,
-                    "source": PRICE_SOURCE,
-                    "valid_from_us": 0,
+                    "model_slug": price.slug,
+                    "price_class": price.price_class,
+                    "picousd_per_token": price.picousd,
+                    "source": price.source,
+                    "valid_from_us": price.valid_from_us,
                 },
             )
         for verdict in self.missing.verdicts:
@@ -71,24 +87,71 @@ async def seed(recorder: Recorder, reader: Engine) -> int:
     return int(await recorder.submit(Seed(missing))) if missing.count else 0
 
 
-def find_missing(reader: Engine) -> Missing:
-    """What the database lacks. A brand with any verdict keeps its own; a model with any price line keeps its prices."""
+def find_missing(reader: Engine, data: Imported | None = None) -> Missing:
+    """What the database lacks of the seed and of ``data`` (None: the data that ships with the package).
+
+    A brand with any verdict keeps its own. A model of the seed with any price line keeps its prices, and so does an
+    imported model that has a line from another source; otherwise it gains what newer data says, never loses a row.
+    """
+    data = imported() if data is None else data
     with reader.connect() as connection:
         known_providers = set(connection.execute(select(providers.c.slug)).scalars())
         known_models = set(connection.execute(select(models.c.slug)).scalars())
-        priced = set(connection.execute(select(model_prices.c.model_slug).distinct()).scalars())
+        schedules = read_schedules(connection)
+        sources = connection.execute(select(model_prices.c.model_slug, model_prices.c.source).distinct()).all()
         judged = set(connection.execute(select(brand_verdicts.c.brand).distinct()).scalars())
+    kept = {slug for slug, source in sources if not source.startswith(f"{data.source} ")}
+    if any(source.startswith(f"{data.source} ") and source[-10:] > str(data.imported_on) for _, source in sources):
+        # An older gateway on a newer one's database: its data corrects nothing.
+        kept |= set(schedules)
+    lacking = tuple(model for model in data.models if model.slug not in known_models)
+    day = day_us(data.imported_on)
     return Missing(
         providers=tuple(provider for provider in SEED_PROVIDERS if provider.slug not in known_providers),
-        models=tuple(model for model in SEED_MODELS if model.slug not in known_models),
-        prices=tuple(
-            (model.slug, price_class, picousd)
-            for model in SEED_MODELS
-            if model.slug not in priced
-            for price_class, picousd in sorted(model.prices.lines().items())
+        models=(
+            *(model for model in SEED_MODELS if model.slug not in known_models),
+            *(model.model(day) for model in lacking),
+        ),
+        prices=(
+            *(
+                PriceRow(model.slug, name, picousd, PRICE_SOURCE, 0)
+                for model in SEED_MODELS
+                if model.slug not in schedules
+                for name, picousd in sorted(model.prices.lines().items())
+            ),
+            *(
+                PriceRow(model.slug, name, picousd, data.label, moment)
+                for model in data.models
+                if model.slug not in kept
+                for moment, lines in newer_schedules(schedules.get(model.slug, {}), model.schedules(), day)
+                for name, picousd in sorted(lines.items())
+            ),
         ),
         verdicts=tuple(verdict for verdict in SEED_VERDICTS if verdict.brand not in judged),
     )
+
+
+def newer_schedules(
+    stored: dict[int, dict[str, int]], wanted: dict[int, dict[str, int]], day: int
+) -> Iterator[tuple[int, Lines]]:
+    """The schedules of ``wanted``, data of that day, which ``stored`` lacks, with the moments they begin to hold.
+
+    Rows are never changed, so a price that the data corrects without a date holds from the data's own day on, and a
+    schedule that was announced otherwise before begins a microsecond after the one it replaces.
+    """
+    if not stored:
+        yield from sorted(wanted.items())
+        return
+    grown = dict(stored)
+    now = {day: in_force(wanted, day)} if in_force(wanted, day) else {}
+    for begins, lines in sorted((now | {moment: new for moment, new in wanted.items() if moment > day}).items()):
+        moment = begins
+        while moment + 1 in grown:
+            moment += 1
+        if in_force(grown, moment) != lines:
+            moment += moment in grown
+            grown[moment] = dict(lines)
+            yield moment, lines
 
 
 def provider_row(provider: Provider) -> dict[str, Any]:
@@ -102,7 +165,7 @@ def provider_row(provider: Provider) -> dict[str, Any]:
 
 
 def model_row(model: Model) -> dict[str, Any]:
-    """The row of ``models``; capabilities as a sorted JSON list, decimals as text."""
+    """The row of ``models``; capabilities as a sorted JSON list (``null`` where unknown), decimals as text."""
     return {
         "slug": model.slug,
         "display_name": model.display_name,
@@ -111,12 +174,13 @@ def model_row(model: Model) -> dict[str, Any]:
         "upstream_model": model.upstream_model,
         "context_window": model.context_window,
         "max_output_tokens": model.max_output_tokens,
-        "capabilities": json.dumps(sorted(model.capabilities)),
+        "capabilities": json.dumps(sorted(model.capabilities) if model.capabilities_known else None),
         "prior": None if model.prior is None else str(model.prior),
         "prior_source": model.prior_source,
         "aa_index_source": model.aa_index_source,
         "latency_ms": model.latency_ms,
         "agentic_index": None if model.agentic_index is None else str(model.agentic_index),
+        "wire": model.wire,
         "enabled": int(model.enabled),
     }
 

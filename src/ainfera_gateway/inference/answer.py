@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
 
 from ainfera_gateway.errors import GatewayError
-from ainfera_gateway.inference.attempt import AttemptResult
+from ainfera_gateway.inference.attempt import TOOLS_NOT_SUPPORTED, AttemptResult
 from ainfera_gateway.inference.judge import usage_of
 from ainfera_gateway.inference.lifecycle import Outcome
 from ainfera_gateway.inference.plan import CallPlan
 from ainfera_gateway.inference.records import CallEnd
 from ainfera_gateway.money import format_usd
-from ainfera_gateway.wire.openai_chat.answer import flat_answer, splice_answer
+from ainfera_gateway.wire.passage import Closing
+
+_LISTED_CHARS_MAX = 1000
 
 
 def last_bytes(plan: CallPlan, result: AttemptResult, end: CallEnd, paid_picousd: int) -> bytes:
     """The last frames of a stream, or the whole plain answer; empty when the answer is not whole."""
-    if not result.complete or result.relay is None:
+    passage = result.passage
+    if not result.complete or passage is None:
         return b""
+    facts = plan.facts
+    closing = Closing(
+        agent_id=facts.agent_id,
+        inference_id=facts.inference_id,
+        receipt_id=facts.receipt_id,
+        audit_url=plan.audit_url,
+        provider=end.attempt.provider,
+        model=end.attempt.model,
+        cost_usd=format_usd(paid_picousd),
+        usage=usage_of(end.attempt.tokens),
+    )
     if plan.parsed.request.stream:
-        return result.relay.finish(ainfera=_ainfera(plan, end, paid_picousd), usage=usage_of(end.attempt.tokens))
-    if plan.facts.dialect == "native" and result.answer is not None:
-        return flat_answer(
-            result.answer,
-            agent_id=plan.facts.agent_id,
-            inference_id=plan.facts.inference_id,
-            receipt_id=plan.facts.receipt_id,
-            model_used=end.attempt.model,
-            provider=end.attempt.provider,
-            input_tokens=end.attempt.tokens.input,
-            output_tokens=end.attempt.tokens.output,
-            cost_usd=format_usd(paid_picousd),
-        )
-    return splice_answer(result.body, end.attempt.model, _ainfera(plan, end, paid_picousd))
+        return passage.finish(closing)
+    if result.answer is None:
+        return b""
+    return passage.whole(result.answer, result.body, closing)
 
 
-def headers(plan: CallPlan, model: str, paid_picousd: int) -> dict[str, str]:
-    """Who served, and on plain answers what it cost; a stream's head leaves before that is known."""
-    if plan.parsed.request.stream:
-        return {"x-ainfera-model": model}
-    return {"x-ainfera-model": model, "x-ainfera-cost-usd": format_usd(paid_picousd)}
+def headers(plan: CallPlan, model: str, paid_picousd: int, dropped: Sequence[str]) -> dict[str, str]:
+    """Who served, what of the request it could not be told, and on plain answers what it cost.
+
+    A stream's head leaves before its cost is known.
+    """
+    made = {"x-ainfera-model": model}
+    if dropped:
+        made["x-ainfera-dropped-fields"] = _listed(dropped)
+    if not plan.parsed.request.stream:
+        made["x-ainfera-cost-usd"] = format_usd(paid_picousd)
+    return made
+
+
+def _listed(fields: Sequence[str]) -> str:
+    """Field paths as a header's value: printable ASCII, each once, cut at ``_LISTED_CHARS_MAX``."""
+    clean = [
+        "".join(char if "!" <= char <= "~" and char != "," else "?" for char in field)
+        for field in dict.fromkeys(fields)
+    ]
+    text = ",".join(clean)
+    return text if len(text) <= _LISTED_CHARS_MAX else text[: _LISTED_CHARS_MAX - 4].rpartition(",")[0] + ",..."
 
 
 def failure(plan: CallPlan, result: AttemptResult, end: CallEnd, *, streaming: bool) -> GatewayError:
@@ -48,6 +68,16 @@ def failure(plan: CallPlan, result: AttemptResult, end: CallEnd, *, streaming: b
         if end.code == "gateway_stopping":
             return GatewayError(503, "overloaded", "The gateway is stopping; try again.", headers={"retry-after": "1"})
         return GatewayError(500, "internal_server_error", "The gateway failed; nothing was charged.")
+    if result.reason == TOOLS_NOT_SUPPORTED and not streaming:
+        model = end.attempt.model
+        hint = "Leave out tools, or ask for ainfera-inference, which picks a model that takes them."
+        return GatewayError(
+            422,
+            "tools_not_supported_by_backend",
+            f"{model} takes no tools.",
+            field="tools",
+            detail={"backend": model, "hint": hint},
+        )
     final = {} if result.retryable else {"x-should-retry": "false"}
     detail = {"upstream_status": result.upstream_status, "provider": end.attempt.provider, "reason": result.reason}
     said = result.message or result.reason
@@ -56,17 +86,3 @@ def failure(plan: CallPlan, result: AttemptResult, end: CallEnd, *, streaming: b
         return GatewayError(502, "provider_error", message, detail=detail, headers=final)
     message = f"Every routed model failed after {end.attempt.ordinal + 1} attempts; the last one: {said}."
     return GatewayError(503, "all_routed_models_failed", message, detail=detail, headers=final)
-
-
-def _ainfera(plan: CallPlan, end: CallEnd, paid_picousd: int) -> bytes:
-    facts = plan.facts
-    return msgspec.json.encode(
-        {
-            "agent_id": facts.agent_id,
-            "inference_id": facts.inference_id,
-            "receipt_id": facts.receipt_id,
-            "audit_verify_url": plan.audit_url,
-            "provider": end.attempt.provider,
-            "cost_usd": format_usd(paid_picousd),
-        }
-    )

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.canonical.usage import Usage
 from ainfera_gateway.ledger.hold import Grant
 from ainfera_gateway.providers.backend import Backend
 from ainfera_gateway.providers.http import Reply, UpstreamClient, UpstreamError
-from ainfera_gateway.wire.openai_chat.answer import Answer, read_answer
+from ainfera_gateway.wire.answer import Answer
+from ainfera_gateway.wire.frame import Frame, FrameReader
 from ainfera_gateway.wire.openai_chat.provider_error import read_provider_error
-from ainfera_gateway.wire.openai_chat.relay import StreamRelay
-from ainfera_gateway.wire.openai_chat.stream import Frame, StreamReader
+from ainfera_gateway.wire.passage import Passage
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BYTES_MAX = 64 * 1024
 DRAIN_BYTES_MAX = 64 * 1024
 USAGE_TOKENS_MAX = 2**31
 """More tokens than this in one call are no report: what they cost could not even be stored."""
+TOOLS_NOT_SUPPORTED = "tools_not_supported"
+"""The reason of an attempt that its backend refused because of the tools."""
 _ERROR_BODY_S = 5.0
 _RETRY_STATUSES = frozenset({408, 409, 425, 429})
 
@@ -52,7 +56,7 @@ class AttemptResult:
     response_hash: str = ""
     answer: Answer | None = None
     body: bytes = field(default=b"", repr=False)
-    relay: StreamRelay | None = None
+    passage: Passage | None = None
 
 
 class Scope:
@@ -107,11 +111,11 @@ class Attempt:
 
     client: UpstreamClient
     backend: Backend
-    attempt_id: str
     capture: Grant | None
-    body: bytes
+    passage: Passage
+    headers: Mapping[str, str]
+    query: str
     streamed: bool
-    relay: StreamRelay
     salt: bytes
     scope: Scope
     idle_s: float
@@ -121,7 +125,7 @@ class Attempt:
 
     async def run(self) -> AttemptResult:
         """Send and read to the end. Never raises but for cancellation of the task itself."""
-        result = AttemptResult(relay=self.relay)
+        result = AttemptResult(passage=self.passage)
         started_us = self.now_us()
         digest = hmac.new(self.salt, digestmod="sha256")
         timeout = self.scope.begin(self.idle_s, self.total_s)
@@ -129,9 +133,9 @@ class Attempt:
             async with (
                 timeout,
                 self.client.post(
-                    self.backend.chat_url,
-                    body=self.body,
-                    headers=self.backend.headers(self.attempt_id),
+                    self.backend.url(self.passage.path) + self.query,
+                    body=self.passage.body,
+                    headers=dict(self.headers),
                     head_timeout_s=self.idle_s,
                     short_idle=self.backend.short_idle,
                 ) as reply,
@@ -163,13 +167,13 @@ class Attempt:
         result.ttft_us = self.now_us() - started_us
         digest.update(body)
         try:
-            answer = read_answer(body)
+            answer = self.passage.read_answer(body)
         except ParseError as exc:
             result.outcome, result.reason, result.retryable = "invalid", "unreadable_answer", True
             result.message = exc.message
             return
         result.answer, result.body = answer, body
-        result.usage, result.text_bytes, result.empty = _plausible(answer.usage), answer.text_bytes, answer.empty
+        result.usage, result.text_bytes, result.empty = plausible(answer.usage), answer.text_bytes, answer.empty
         result.complete = not answer.empty
         if answer.empty:
             result.outcome, result.reason, result.retryable = "invalid", "empty_answer", True
@@ -179,7 +183,7 @@ class Attempt:
         if kind != "text/event-stream":
             result.outcome, result.reason, result.retryable = "invalid", "not_an_event_stream", True
             return
-        reader = StreamReader()
+        reader = self.passage.reader()
         drained = 0
         try:
             while not reader.done:
@@ -212,19 +216,19 @@ class Attempt:
                 break
             if frame.kind == "comment" and not (result.relayed or any(pieces)):
                 continue
-            pieces.append(self.relay.relay(frame))
+            pieces.append(self.passage.relay(frame))
         data = b"".join(pieces)
         if not data:
             return
         if not self.scope.left:
             result.relayed = True
-            result.text_bytes = self.relay.text_bytes
+            result.text_bytes = self.passage.text_bytes
         self.scope.sending = True
         await self.send(data)
         self.scope.sending = False
 
-    def _conclude(self, reader: StreamReader, result: AttemptResult) -> None:
-        result.usage = _plausible(reader.usage)
+    def _conclude(self, reader: FrameReader, result: AttemptResult) -> None:
+        result.usage = plausible(reader.usage)
         if result.reason is not None:
             return
         if not reader.complete:
@@ -237,12 +241,11 @@ class Attempt:
             result.outcome, result.reason, result.retryable = "invalid", "empty_answer", True
 
 
-def _plausible(usage: Usage | None) -> Usage | None:
+def plausible(usage: Usage | None) -> Usage | None:
     """``usage``, or ``None`` where a count in it is beyond what any call can have used."""
     if usage is None:
         return None
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens)
-    return None if max(count or 0 for count in counts) > USAGE_TOKENS_MAX else usage
+    return None if max(count or 0 for count in msgspec.structs.astuple(usage)) > USAGE_TOKENS_MAX else usage
 
 
 async def _read_refusal(reply: Reply, result: AttemptResult) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Engine, select
 from ainfera_gateway.agents.caller import Caller
 from ainfera_gateway.clock import Clock
 from ainfera_gateway.ids import is_id
+from ainfera_gateway.routing.store import tenant_aliases
 from ainfera_gateway.storage.tables import agents, api_keys
 
 _LIFE_S = 1.0
@@ -25,7 +26,7 @@ _ENTRIES_MAX = 50_000
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """One agent as decisions see it. Caps in pico-USD."""
+    """One agent as decisions see it. ``aliases`` are its tenant's own names for models."""
 
     agent_id: str
     tenant_id: str
@@ -34,6 +35,7 @@ class AgentFacts:
     status: str
     allowed_brands: tuple[str, ...] | None
     preset: str | None
+    aliases: Mapping[str, str]
 
 
 class _Remembered:
@@ -123,8 +125,9 @@ class Facts:
         )
         with self._reader.connect() as connection:
             rows = connection.execute(statement).all()
+            aliases = tenant_aliases(connection, tenant_id) if len(rows) == 1 else {}
         if len(rows) != 1:
             return None
         row = rows[0]
         brands = None if row.allowed_brands is None else tuple(json.loads(row.allowed_brands))
-        return AgentFacts(row.id, row.tenant_id, row.owner_handle, row.handle, row.status, brands, row.preset)
+        return AgentFacts(row.id, row.tenant_id, row.owner_handle, row.handle, row.status, brands, row.preset, aliases)

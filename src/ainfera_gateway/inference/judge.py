@@ -15,6 +15,8 @@ from ainfera_gateway.ledger.estimate import output_tokens
 
 NOT_SENT = "not_sent"
 """The reason of an attempt that never left."""
+NOT_CARRIED = "request_not_carried"
+"""The reason of an attempt that never left because the provider's dialect cannot say what was asked."""
 
 _NOTHING = (Tokens(), "none")
 
@@ -85,12 +87,26 @@ def tokens_of(usage: Usage) -> Tokens:
         cached_input=usage.cached_input_tokens or 0,
         cache_write=usage.cache_write_tokens or 0,
         reasoning=usage.reasoning_tokens or 0,
+        cache_write_1h=usage.cache_write_1h_tokens or 0,
+        audio_input=usage.audio_input_tokens or 0,
+        audio_output=usage.audio_output_tokens or 0,
+        web_searches=usage.web_searches or 0,
     )
 
 
 def usage_of(tokens: Tokens) -> Usage:
     """Tokens by class as reported usage."""
-    return Usage(tokens.input, tokens.output, tokens.cached_input, tokens.cache_write, tokens.reasoning)
+    return Usage(
+        tokens.input,
+        tokens.output,
+        tokens.cached_input,
+        tokens.cache_write,
+        tokens.reasoning,
+        tokens.cache_write_1h,
+        tokens.audio_input,
+        tokens.audio_output,
+        tokens.web_searches,
+    )
 
 
 def _bill(standing: Standing, *, with_input: bool) -> tuple[Tokens, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ainfera_gateway.catalog.model import Model
 from ainfera_gateway.inference.records import CallFacts
 from ainfera_gateway.ledger.hold import Ask
-from ainfera_gateway.wire.openai_chat.request import ParsedChat
+from ainfera_gateway.wire.parsed import Parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,18 +17,24 @@ class Target:
 
     model: Model
     ask: Ask
+    upstream_model: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """All that the run of a call needs. ``targets`` is in decision order, never empty."""
+    """All that the run of a call needs. ``targets`` is in decision order, never empty.
+
+    ``forwarded`` and ``query`` are what of the caller's head goes to a provider of the same dialect.
+    """
 
     facts: CallFacts
-    parsed: ParsedChat
+    parsed: Parsed
     targets: tuple[Target, ...]
     baseline: Model | None
     audit_url: str
     pinned: bool
+    forwarded: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
 
     @property
     def first(self) -> Target:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from sqlalchemy import Engine, select
 
 from ainfera_gateway.agents.caller import Caller
+from ainfera_gateway.canonical.conversation import UnsupportedError
 from ainfera_gateway.canonical.request import ChatRequest
 from ainfera_gateway.catalog.model import Catalog, Model
 from ainfera_gateway.clock import Clock
@@ -22,6 +23,7 @@ from ainfera_gateway.inference.plan import CallPlan, Target
 from ainfera_gateway.inference.records import CallFacts, IdempotencyHit
 from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.reserve import IDEMPOTENCY_TTL_US, agent_not_active
+from ainfera_gateway.inference.terms import terms_of
 from ainfera_gateway.ledger.estimate import input_tokens
 from ainfera_gateway.ledger.hold import ask
 from ainfera_gateway.limits import Buckets
@@ -29,41 +31,48 @@ from ainfera_gateway.metrics.series import Series
 from ainfera_gateway.policy.verdicts import Verdict, rulings
 from ainfera_gateway.providers.backend import Backends
 from ainfera_gateway.routing.aliases import ROUTER_SLUG, Resolved, resolve
-from ainfera_gateway.routing.decide import decide, pinned, refusal
+from ainfera_gateway.routing.decide import decide, others, pinned, refusal
 from ainfera_gateway.routing.decision import Decision, DecisionInputs, canonical_bytes
 from ainfera_gateway.settings import Settings
 from ainfera_gateway.storage.tables import idempotency_keys
-from ainfera_gateway.wire.openai_chat.request import ParsedChat
+from ainfera_gateway.wire.parsed import Parsed
+from ainfera_gateway.wire.passages import crosses, open_passage
 
-_IMAGE_TOKENS = 2_000
-_MEDIA_NEEDS = frozenset({"vision", "audio", "documents"})
+_MEDIA_TOKENS = 2_000
+_AN_HOUR = frozenset({"cache_write_1h"})
+"""The price of input kept for an hour is held only for a request that asks for that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who asks, in which dialect (``openai`` or ``native``), under which trace."""
+    """Who asks, under which trace, and what of the request's head belongs to its dialect."""
 
     caller: Caller
     trace_id: str
     span_id: str
-    dialect: str
+    forwarded: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is asked; with the hash of the Idempotency-Key and the fingerprint of the request, if a key came along."""
 
-    parsed: ParsedChat
+    parsed: Parsed
     key_hash: str | None = None
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Planner:
-    """Makes plans. Reads memory, and the database only for what memory has forgotten."""
+    """Makes plans. Reads memory, and the database only for what memory has forgotten.
+
+    ``catalog`` is replaced as a whole when prices change; ``aliases`` are names for models that hold for every tenant.
+    """
 
     facts: Facts
     catalog: Catalog
+    aliases: Mapping[str, str]
     verdicts: Mapping[str, Verdict]
     backends: Backends
     killswitch: KillSwitch
@@ -81,18 +90,7 @@ class Planner:
         Raises ``GatewayError``, or ``IdempotencyHit`` when the key was used before.
         """
         request = asked.parsed.request
-        agent = await self._agent(origin, request.agent_id)
-        facts_ids = (new_id(), new_id())
-        audit_url = f"{self.public_url}/v1/audit/{agent.agent_id}/verify"
-        headers |= {
-            "x-ainfera-agent-id": agent.agent_id,
-            "x-ainfera-inference-id": facts_ids[0],
-            "x-ainfera-receipt-id": facts_ids[1],
-            "x-ainfera-audit-url": audit_url,
-        }
-        resolved = self._resolve(request.model)
-        if agent.status != "active":
-            raise agent_not_active()
+        agent, resolved, ids = await self._admit(origin, request, headers)
         if asked.key_hash is not None:
             await asyncio.to_thread(self._known_answer, agent.agent_id, asked.key_hash)
         is_pinned = not resolved.routed
@@ -101,14 +99,59 @@ class Planner:
             self._limit(agent.agent_id, headers)
         tokens = estimated_input(asked.parsed)
         decision = self._decide(agent, request, resolved, tokens)
-        facts = self._facts(origin, asked, agent, decision, facts_ids)
+        facts = self._facts(origin, asked, agent, decision, ids)
         refused = stopped or refusal(decision) or self._one_choice(decision, request)
         if refused is not None:
             await self.refusals.note(facts, refused)
             raise refused
         serving = [model for model in (decision.chosen, *decision.fallbacks) if model is not None]
-        targets = tuple(self._target(model, request, tokens) for model in serving)
-        return CallPlan(facts, asked.parsed, targets, self._baseline(), audit_url, is_pinned)
+        upstream = resolved.upstream
+        targets = [self._target(model, request, tokens, upstream) for model in serving]
+        carried = self._carried(asked.parsed, targets, facts.inference_id)
+        if isinstance(carried, GatewayError):
+            await self.refusals.note(facts, carried)
+            raise carried
+        return CallPlan(
+            facts,
+            asked.parsed,
+            carried,
+            self._baseline(),
+            headers["x-ainfera-audit-url"],
+            is_pinned,
+            forwarded=origin.forwarded,
+            query=origin.query,
+        )
+
+    async def count(self, origin: Origin, parsed: Parsed, headers: dict[str, str]) -> tuple[Target | None, int]:
+        """Where the input tokens of a request may be counted (None: here), and our own estimate of them.
+
+        Counting is no inference: nothing is held, decided or recorded; it is limited like a call.
+        """
+        agent, resolved, _ = await self._admit(origin, parsed.request, headers)
+        for name in ("x-ainfera-inference-id", "x-ainfera-receipt-id"):
+            del headers[name]
+        self._limit(agent.agent_id, headers)
+        tokens = estimated_input(parsed)
+        if resolved.routed:
+            return None, tokens
+        return self._target(self.catalog.models[resolved.slug], parsed.request, tokens, resolved.upstream), tokens
+
+    async def _admit(
+        self, origin: Origin, request: ChatRequest, headers: dict[str, str]
+    ) -> tuple[AgentFacts, Resolved, tuple[str, str]]:
+        """Agent, model and state, refused in this order; ``headers`` gains the ids of the call and its receipt."""
+        agent = await self._agent(origin, request.agent_id)
+        ids = (new_id(), new_id())
+        headers |= {
+            "x-ainfera-agent-id": agent.agent_id,
+            "x-ainfera-inference-id": ids[0],
+            "x-ainfera-receipt-id": ids[1],
+            "x-ainfera-audit-url": f"{self.public_url}/v1/audit/{agent.agent_id}/verify",
+        }
+        resolved = self._resolve(agent, request.model)
+        if agent.status != "active":
+            raise agent_not_active()
+        return agent, resolved, ids
 
     async def _agent(self, origin: Origin, reference: str | None) -> AgentFacts:
         named = reference or origin.caller.agent_id
@@ -121,8 +164,10 @@ class Planner:
             raise GatewayError(403, "forbidden", "agent_id names no agent of this key's tenant.", field="agent_id")
         return agent
 
-    def _resolve(self, model: str) -> Resolved:
-        resolved = resolve(model, self.catalog.models)
+    def _resolve(self, agent: AgentFacts, model: str) -> Resolved:
+        # A tenant's own name stands before the gateway's, and that before the catalog's: a slug may mean the router.
+        model = agent.aliases.get(model) or self.aliases.get(model, model)
+        resolved = resolve(model, self.catalog.models, self.catalog.names)
         if resolved.alias is not None:
             self.series.router_alias_hits.inc(resolved.alias)
         return resolved
@@ -144,10 +189,14 @@ class Planner:
 
     def _decide(self, agent: AgentFacts, request: ChatRequest, resolved: Resolved, tokens: int) -> Decision:
         hint = request.routing_hint
-        models = tuple(self.catalog.models.values())
+        catalog = self.catalog
+        active = catalog.active_providers(self.backends.configured)
+        models = catalog.candidates if resolved.routed else (catalog.models[resolved.slug],)
         inputs = DecisionInputs(
             models=models,
-            active_providers=self.catalog.active_providers(self.backends.configured),
+            others=others(catalog, active) if resolved.routed else (),
+            catalog_version=catalog.version,
+            active_providers=active,
             rulings=rulings(
                 (model.brand for model in models),
                 self.verdicts,
@@ -182,7 +231,7 @@ class Planner:
             agent_id=agent.agent_id,
             trace_id=origin.trace_id,
             span_id=origin.span_id,
-            dialect=origin.dialect,
+            dialect=asked.parsed.dialect,
             streamed=request.stream,
             requested_model=ROUTER_SLUG if decision.decision_type != "pinned" else decision.candidates[0].slug,
             task_type=decision.task_type,
@@ -215,23 +264,48 @@ class Planner:
             422, "unsupported_content", f"{decision.chosen.slug} gives one choice; ask for n=1.", field="n"
         )
 
+    def _carried(self, parsed: Parsed, targets: list[Target], inference_id: str) -> tuple[Target, ...] | GatewayError:
+        """The targets whose dialect can say what was asked, or the error of the first where none can.
+
+        Within one dialect bytes pass through, so only a translation is tried here, before anything is paid for.
+        """
+        kept: list[Target] = []
+        first: UnsupportedError | None = None
+        for target in targets:
+            backend = self.backends.get(target.model.provider)
+            if backend is not None and crosses(parsed, target.model.wire or backend.wire):
+                try:
+                    open_passage(parsed, terms_of(target, backend, target.ask.output_tokens, inference_id))
+                except UnsupportedError as exc:
+                    first = first or exc
+                    continue
+            kept.append(target)
+        if not kept and first is not None:
+            return GatewayError(422, "unsupported_content", first.message, field=first.field)
+        return tuple(kept)
+
     @staticmethod
-    def _target(model: Model, request: ChatRequest, tokens: int) -> Target:
+    def _target(model: Model, request: ChatRequest, tokens: int, upstream: str | None) -> Target:
+        input_price, output_price = model.prices.hold_prices(
+            tokens, frozenset() if request.caches_an_hour else _AN_HOUR
+        )
         return Target(
             model,
             ask(
                 input_tokens=tokens,
                 asked_tokens=request.max_tokens,
                 model_output_max=model.max_output_tokens,
-                input_price=max(model.prices.lines()[name] for name in model.prices.lines() if name != "output"),
-                output_price=model.prices.output_picousd * request.n,
+                input_price=input_price,
+                output_price=output_price * request.n,
+                thinking_tokens=request.thinking_tokens,
             ),
+            upstream or model.upstream_model,
         )
 
     def _baseline(self) -> Model | None:
         """What routing is compared with: the best model that is configured here."""
         active = self.catalog.active_providers(self.backends.configured)
-        known = [m for m in self.catalog.models.values() if m.prior is not None and m.provider in active]
+        known = [model for model in self.catalog.candidates if model.provider in active]
         return max(known, key=lambda model: (model.prior, model.slug), default=None)
 
     def _known_answer(self, agent_id: str, key_hash: str) -> None:
@@ -248,22 +322,7 @@ class Planner:
             raise IdempotencyHit(*row)
 
 
-def estimated_input(parsed: ParsedChat) -> int:
-    """Input tokens of a request, an upper estimate from the bytes that carry its messages, tools and schema."""
-    request = parsed.request
-    spans = {m.key: (m.value_start, m.value_end) for m in parsed.members}
-    named = [spans[name] for name in ("messages", "tools", "functions", "response_format") if name in spans]
-    text = b"".join(parsed.body[start:end] for start, end in named)
-    if request.needs & _MEDIA_NEEDS:
-        # Media is billed by what it shows, not by the length of its base64.
-        media = 0
-        texts: list[str] = []
-        for message in request.messages:
-            for part in message.content if isinstance(message.content, tuple) else ():
-                texts.append(part.text or "")
-                media += part.text is None
-            if isinstance(message.content, str):
-                texts.append(message.content)
-        tools = b"".join(parsed.body[start:end] for start, end in named[1:])
-        return input_tokens("".join(texts).encode() + tools, len(request.messages)) + media * _IMAGE_TOKENS
-    return input_tokens(text, len(request.messages))
+def estimated_input(parsed: Parsed) -> int:
+    """Input tokens of a request: an upper estimate from the text it carries, and a flat one for each piece of media."""
+    weight = parsed.weigh()
+    return input_tokens(weight.text, weight.messages) + weight.media * _MEDIA_TOKENS + weight.tokens

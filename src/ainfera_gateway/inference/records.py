@@ -42,13 +42,17 @@ class CallFacts:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens by class; cached, cache-write and reasoning tokens are parts of input and output."""
+    """Tokens by class. All but ``input``, ``output`` and the number of ``web_searches`` are parts of those two."""
 
     input: int = 0
     output: int = 0
     cached_input: int = 0
     cache_write: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    web_searches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,10 @@ def outcome_row(
         "cached_input_tokens": tokens.cached_input,
         "cache_write_tokens": tokens.cache_write,
         "reasoning_tokens": tokens.reasoning,
+        "cache_write_1h_tokens": tokens.cache_write_1h,
+        "audio_input_tokens": tokens.audio_input,
+        "audio_output_tokens": tokens.audio_output,
+        "web_searches": tokens.web_searches,
         "attempts": 0,
         "outcome_status": str(outcome),
         "refusal_code": None,

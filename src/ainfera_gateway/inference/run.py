@@ -7,35 +7,28 @@ import base64
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
 
 from ainfera_gateway.agents.secrets import seal
-from ainfera_gateway.clock import Clock
 from ainfera_gateway.errors import GatewayError, ledger_unavailable
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.inference.answer import failure, headers, last_bytes
-from ainfera_gateway.inference.attempt import Attempt, AttemptResult, Scope
+from ainfera_gateway.inference.attempt import AttemptResult, Scope
+from ainfera_gateway.inference.dispatch import Dispatch, House
 from ainfera_gateway.inference.judge import NOT_SENT, Standing, broken, ended, judge
-from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.inference.lifecycle import Outcome, State, move
 from ainfera_gateway.inference.plan import CallPlan, Target
 from ainfera_gateway.inference.records import CallEnd, IdempotencyHit, Settled
-from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.replay import StoredAnswer, associated_data
 from ainfera_gateway.inference.reserve import NextAttempt, OpenCall
 from ainfera_gateway.inference.settle import AlreadySettledError, SettleCall
 from ainfera_gateway.ledger.hold import Grant
-from ainfera_gateway.metrics.series import Series
 from ainfera_gateway.money import format_usd
-from ainfera_gateway.providers.backend import Backends
-from ainfera_gateway.providers.http import UpstreamClient
 from ainfera_gateway.storage.page import Unit
-from ainfera_gateway.storage.recorder import Recorder
-from ainfera_gateway.wire.openai_chat.relay import StreamRelay, error_frame
-from ainfera_gateway.wire.openai_chat.request import upstream_body
+from ainfera_gateway.wire.passages import error_frame
 
 TRIES_PER_TARGET = 2
 ATTEMPTS_MAX = 6
@@ -63,25 +56,6 @@ class Sink(Protocol):
     async def answer(self, headers: Mapping[str, str], body: bytes) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class House:
-    """What a run needs of the rooms around it."""
-
-    recorder: Recorder
-    client: UpstreamClient
-    backends: Backends
-    killswitch: KillSwitch
-    refusals: Refusals
-    series: Series
-    clock: Clock
-    data_key: bytes
-    owner: str
-    attempt_timeout_s: float
-    call_timeout_s: float
-    drain_s: float
-    live: set[str]
-
-
 class CallRun:
     """One run. Make it, ``await run()`` in a supervised task, and call ``leave()`` when the caller hangs up.
 
@@ -106,6 +80,7 @@ class CallRun:
         self._target = plan.first
         self._attempt_id = new_id()
         self._ordinal = 0
+        self._dispatch = Dispatch(house, plan, self._scope, self._send)
         self._result = AttemptResult(outcome="cancelled", reason=NOT_SENT)
 
     @property
@@ -217,59 +192,35 @@ class CallRun:
         return granted
 
     async def _attempt(self, capture: Grant | None, output: int) -> AttemptResult:
-        house, plan, target = self._house, self._plan, self._target
+        house = self._house
         if capture is None:
             house.series.dispatch_without_capture.inc()
             raise RuntimeError("a send without a committed T1 was refused")
         self._state = move(self._state, State.DISPATCHED)
-        backend = house.backends.get(target.model.provider)
-        if backend is None:
-            return AttemptResult(outcome="connect", reason="backend_not_ready", retryable=True)
-        request = plan.parsed.request
-        body = upstream_body(
-            plan.parsed,
-            model=target.model.upstream_model,
-            max_tokens=output,
-            max_tokens_field=backend.max_tokens_field,
-            drop=backend.drop_fields,
-            ask_usage=backend.knows_usage_option,
-        )
-        total_s = max(0.001, self._deadline_s - house.clock.monotonic_s())
-        attempt = Attempt(
-            client=house.client,
-            backend=backend,
-            attempt_id=self._attempt_id,
-            capture=capture,
-            body=body,
-            streamed=request.stream,
-            relay=StreamRelay(model=target.model.slug, include_usage=request.include_usage),
-            salt=bytes.fromhex(plan.facts.hash_salt),
-            scope=self._scope,
-            idle_s=min(house.attempt_timeout_s, total_s),
-            total_s=total_s,
-            send=self._send,
-            now_us=house.clock.now_us,
-        )
         # What stands here until the attempt has ended is what is recorded when it never gets to its end.
         self._result = AttemptResult(outcome="cancelled", reason="broken_off")
-        return await attempt.run()
+        total_s = max(0.001, self._deadline_s - house.clock.monotonic_s())
+        return await self._dispatch.attempt(self._target, self._attempt_id, capture, output, total_s)
 
     async def _send(self, data: bytes) -> None:
         self._keep(data)
         if self._scope.left:
             return
-        first = not self._streaming
-        if first:
-            self._streaming = True
-            self._state = move(self._state, State.ANSWERING)
         try:
-            if first:
-                shown = headers(self._plan, self._target.model.slug, 0)
-                await self._sink.start_stream({**shown, "x-ainfera-stream-mode": "native"})
+            await self._open_stream()
             await self._sink.write(data)
         except CallerLeftError:
             # A connection may break before the server hears of it: such a call is paid like any other the caller left.
             self._scope.leave()
+
+    async def _open_stream(self) -> None:
+        if self._streaming:
+            return
+        self._streaming = True
+        if self._state is State.DISPATCHED:
+            self._state = move(self._state, State.ANSWERING)
+        shown = headers(self._plan, self._target.model.slug, 0, self._dispatch.dropped)
+        await self._sink.start_stream({**shown, "x-ainfera-stream-mode": self._dispatch.stream_mode})
 
     def _keep(self, data: bytes) -> None:
         if self._transcript is not None and self._transcript_bytes <= STORED_ANSWER_BYTES_MAX:
@@ -299,15 +250,17 @@ class CallRun:
         if end.outcome is Outcome.CLIENT_CANCELLED:
             return
         if end.outcome is Outcome.SUCCEEDED:
-            if self._streaming:
+            if self._plan.parsed.request.stream:
+                await self._open_stream()
                 await self._sink.finish(final)
             else:
-                await self._sink.answer(headers(self._plan, end.attempt.model, paid), final)
+                await self._sink.answer(headers(self._plan, end.attempt.model, paid, self._dispatch.dropped), final)
             return
         error = failure(self._plan, self._result, end, streaming=self._streaming)
         if not self._streaming:
             raise error
-        await self._sink.finish(error_frame(error.status, error.code, error.message))
+        parsed, trace_id = self._plan.parsed, self._plan.facts.trace_id
+        await self._sink.finish(error_frame(parsed.dialect, error.status, error.code, error.message, trace_id))
 
     def _with_stored_answer(self, end: CallEnd, final: bytes) -> CallEnd:
         """An idempotent call keeps its whole answer, sealed; a call that was not answered whole frees its key."""
@@ -319,7 +272,7 @@ class CallRun:
         paid = min(end.charged_picousd, self._hold_picousd)
         facts = self._plan.facts
         streamed = self._plan.parsed.request.stream
-        shown = headers(self._plan, end.attempt.model, paid)
+        shown = headers(self._plan, end.attempt.model, paid, self._dispatch.dropped)
         record = msgspec.json.encode(StoredAnswer(streamed, facts.inference_id, facts.receipt_id, shown, whole))
         bound_to = associated_data(facts.agent_id, facts.idempotency_hash or "")
         sealed = base64.b64encode(seal(self._house.data_key, record, bound_to)).decode()

@@ -94,6 +94,10 @@ class SettleCall:
             "cached_input_tokens": attempt.tokens.cached_input,
             "cache_write_tokens": attempt.tokens.cache_write,
             "reasoning_tokens": attempt.tokens.reasoning,
+            "cache_write_1h_tokens": attempt.tokens.cache_write_1h,
+            "audio_input_tokens": attempt.tokens.audio_input,
+            "audio_output_tokens": attempt.tokens.audio_output,
+            "web_searches": attempt.tokens.web_searches,
             "source": attempt.usage_source,
         }
         common = {"trace_id": facts.trace_id, "inference_id": facts.inference_id}

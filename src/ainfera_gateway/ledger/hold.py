@@ -48,11 +48,21 @@ class Grant:
 
 
 def ask(
-    *, input_tokens: int, asked_tokens: int | None, model_output_max: int, input_price: int, output_price: int
+    *,
+    input_tokens: int,
+    asked_tokens: int | None,
+    model_output_max: int,
+    input_price: int,
+    output_price: int,
+    thinking_tokens: int = 0,
 ) -> Ask:
-    """The contract's rule: min(asked, the model's max); when none is asked, min(the model's max, 16,384)."""
+    """The contract's rule: min(asked, the model's max); when none is asked, min(the model's max, 16,384).
+
+    A budget for thinking must fit into the output with a token to spare, so less than that is no useful output.
+    """
     output = min(asked_tokens if asked_tokens is not None else OUTPUT_DEFAULT_TOKENS, model_output_max)
-    return Ask(input_tokens, output, min(output, OUTPUT_USEFUL_TOKENS), input_price, output_price)
+    useful = min(output, max(OUTPUT_USEFUL_TOKENS, thinking_tokens + 1 if thinking_tokens else 0))
+    return Ask(input_tokens, output, useful, input_price, output_price)
 
 
 def roll(wallet: WalletRow, now_us: int) -> None:

@@ -25,6 +25,9 @@ def backend_of(provider: Provider, base_url: str, api_key: str) -> Backend:
         provider=provider.slug,
         base_url=base_url,
         api_key=api_key,
+        wire=provider.wire,
+        credential=provider.credential,
+        quirks=frozenset(provider.quirks),
         max_tokens_field=provider.max_tokens_field,
         knows_usage_option=provider.knows_usage_option,
         drop_fields=_LOCAL_DROPS if local else frozenset(),
@@ -45,7 +48,7 @@ def configured_backends(providers: Iterable[Provider], environ: Mapping[str, str
         if override and not override.startswith(("http://", "https://")):
             raise BaseUrlError(f"{provider.base_url_env}: must be an http:// or https:// URL")
         base_url = _versioned(provider, override) if override else provider.base_url
-        if not base_url or (not key and (provider.key_required or not override)):
+        if not base_url or (not key and provider.key_required):
             continue
         found[provider.slug] = backend_of(provider, base_url, key)
     return found

@@ -8,18 +8,25 @@ from typing import Final
 from msgspec import Struct
 
 from ainfera_gateway.catalog.model import Model, model_unavailable
+from ainfera_gateway.catalog.names import NO_NAMES, Names
 
 ROUTER_SLUG: Final = "ainfera-inference"
 ALIASES: Final = ("ainfera-mithril", "ainfera-auto", "ainfera/auto")
 _TOLERATED_PREFIX: Final = "openai"
 _SHOWN_CHARS_MAX: Final = 200
+_NAME_CHARS_MAX: Final = 300
 
 
 class Resolved(Struct, frozen=True):
-    """``slug`` is what is recorded everywhere; ``alias`` the silent name that was asked for, None without one."""
+    """``slug`` is what is recorded everywhere; ``alias`` the silent name that was asked for, None without one.
+
+    ``upstream`` is what the model is to be called at its provider, where that is not the catalog's own name for it:
+    a caller who names a snapshot gets that snapshot.
+    """
 
     slug: str
     alias: str | None = None
+    upstream: str | None = None
 
     @property
     def routed(self) -> bool:
@@ -27,8 +34,8 @@ class Resolved(Struct, frozen=True):
         return self.slug == ROUTER_SLUG
 
 
-def resolve(model: str, models: Mapping[str, Model]) -> Resolved:
-    """What a caller's model string means; ``models`` is the catalog by slug.
+def resolve(model: str, models: Mapping[str, Model], names: Names = NO_NAMES) -> Resolved:
+    """What a caller's model string means; ``models`` is the catalog by slug, ``names`` its further names.
 
     A catalog slug is taken as it stands. ``provider/slug`` must name the slug's own provider; an ``openai/`` prefix is
     tolerated before every name, since clients put it there to say which dialect they speak.
@@ -41,15 +48,36 @@ def resolve(model: str, models: Mapping[str, Model]) -> Resolved:
         return Resolved(ROUTER_SLUG)
     if bare in ALIASES:
         return Resolved(ROUTER_SLUG, alias=bare)
-    if bare in models:
-        return Resolved(bare)
-    provider, slash, slug = model.partition("/")
-    found = models.get(slug) if slash else None
-    if found is not None and found.provider == provider:
-        return Resolved(slug)
+    found = pinned_name(model, models, names)
+    if found is not None:
+        return found
     shown = model[:_SHOWN_CHARS_MAX]
+    provider, slash, _ = model.partition("/")
     raise model_unavailable(
         shown,
         provider[:_SHOWN_CHARS_MAX] if slash else None,
         "This model is not in the catalog; GET /v1/models lists it.",
     )
+
+
+def pinned_name(model: str, models: Mapping[str, Model], names: Names = NO_NAMES) -> Resolved | None:
+    """The catalog's model of that name, None without one; the router and its aliases are none."""
+    if len(model) > _NAME_CHARS_MAX:
+        return None
+    provider, slash, rest = model.partition("/")
+    for name, served_by in ((model, None), (rest, provider)) if slash else ((model, None),):
+        found = _named(name, models, names)
+        tolerated = served_by in {None, _TOLERATED_PREFIX}
+        if found is not None and (tolerated or models[found.slug].provider == served_by):
+            return found
+    return None
+
+
+def _named(name: str, models: Mapping[str, Model], names: Names) -> Resolved | None:
+    if name in models:
+        return Resolved(name)
+    named = names.find(name)
+    if named is None or named.slug not in models:
+        return None
+    own = models[named.slug].upstream_model
+    return Resolved(named.slug, upstream=None if named.upstream == own else named.upstream)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
+from ainfera_gateway.canonical.needs import EMBEDDINGS, TOOLS
 from ainfera_gateway.canonical.request import TaskType
-from ainfera_gateway.catalog.model import Model, model_unavailable
+from ainfera_gateway.catalog.model import Catalog, Model, model_unavailable
 from ainfera_gateway.catalog.price import (
     OUTPUT_TOKENS_UNASKED,
     PROJECTION_STEP_PICOUSD,
@@ -27,6 +29,7 @@ from ainfera_gateway.routing.decision import (
     Decision,
     DecisionInputs,
     FloorSource,
+    Others,
     Reason,
     RuleFired,
     sealed,
@@ -59,7 +62,12 @@ GATES: Final[tuple[Reason, ...]] = (
     "below_agentic_floor",
 )
 _BEFORE_CAPABILITY: Final = frozenset(GATES[: GATES.index("capability_missing")])
-_TOOLS: Final = "tools"
+_CHAT: Final = "chat"
+_UNAVAILABLE: Final[Mapping[Reason, str]] = {
+    "not_configured": "has no configured backend here",
+    "not_enrolled_no_price": "has no price",
+    "capability_missing": "does not serve this route: an embedding model makes embeddings, any other answers chat",
+}
 _NO_RULING: Final[tuple[bool, str, int | None]] = (False, "no verdict", None)
 
 
@@ -115,6 +123,8 @@ def decide(inputs: DecisionInputs) -> Decision:
             policy_name=POLICY_NAME,
             policy_semver=POLICY_SEMVER,
             ruleset_hash=RULESET_HASH,
+            others=inputs.others,
+            catalog_version=inputs.catalog_version,
         )
     )
 
@@ -123,7 +133,9 @@ def pinned(inputs: DecisionInputs, slug: str) -> Decision:
     """The decision about a model that the caller named: nothing is chosen and no quality, budget or latency gate runs.
 
     ``inputs.rulings`` is made for pinning (a brand without a verdict may be pinned). Refusals, in order:
-    ``model_unavailable``, ``brand_not_allowed``, ``tools_not_supported_by_backend``.
+    ``model_unavailable`` (no backend, no price), ``brand_not_allowed``, ``model_unavailable`` (an embedding model asked
+    for chat, or the reverse), ``tools_not_supported_by_backend``. What a model of unknown capabilities can do is left
+    to its provider to say.
     Raises ``GatewayError`` 422 ``model_unavailable`` when the slug is not in the catalog.
     """
     model = next((model for model in inputs.models if model.slug == slug), None)
@@ -158,8 +170,27 @@ def pinned(inputs: DecisionInputs, slug: str) -> Decision:
             policy_name=POLICY_NAME,
             policy_semver=POLICY_SEMVER,
             ruleset_hash=RULESET_HASH,
+            catalog_version=inputs.catalog_version,
         )
     )
+
+
+def others(catalog: Catalog, active_providers: frozenset[str]) -> Others:
+    """Of the models without a prior, how many fall to which gate; they can fall to no later one than the prior's.
+
+    Worked out once for a catalog and the providers that are active.
+    """
+    return _others(catalog, active_providers)
+
+
+@lru_cache(maxsize=16)
+def _others(catalog: Catalog, active_providers: frozenset[str]) -> Others:
+    counts: dict[Reason, int] = {}
+    for model in catalog.models.values():
+        reason = _not_enrolled(model, active_providers) if model.prior is None else None
+        if reason is not None:
+            counts[reason] = counts.get(reason, 0) + 1
+    return tuple((reason, counts[reason]) for reason in GATES if reason in counts)
 
 
 def quality_floor(inputs: DecisionInputs) -> tuple[Decimal, FloorSource]:
@@ -180,15 +211,12 @@ def refusal(decision: Decision) -> GatewayError | None:
     if code is None:
         return None
     if decision.decision_type == "deterministic":
-        counts: dict[str, int] = {}
-        for candidate in decision.candidates:
-            counts[candidate.reason] = counts.get(candidate.reason, 0) + 1
         text = (
             "No model that may serve this request has a configured backend, a price, a quality prior and a verdict."
             if code == "no_candidate_enrolled"
-            else "No model meets the capabilities, quality floor and caps of this request."
+            else f"No model meets the needs, caps and quality floor ({decision.floor}; see routing_hint.min_quality)."
         )
-        return GatewayError(422, code, text, detail={"dropped": counts, "floor": str(decision.floor)})
+        return GatewayError(422, code, text, detail={"dropped": decision.dropped, "floor": str(decision.floor)})
     candidate = decision.candidates[0]
     model = candidate.model
     if code == "brand_not_allowed":
@@ -210,7 +238,7 @@ def refusal(decision: Decision) -> GatewayError | None:
                 "hint": "Leave out tools, or ask for ainfera-inference, which picks a model that takes them.",
             },
         )
-    return model_unavailable(model.slug, model.provider, f"{model.slug} has no configured backend here.")
+    return model_unavailable(model.slug, model.provider, f"{model.slug} {_UNAVAILABLE[candidate.reason]}.")
 
 
 def _by_slug(models: tuple[Model, ...]) -> list[Model]:
@@ -231,14 +259,13 @@ def _candidate(model: Model, inputs: DecisionInputs, floor: Decimal) -> Candidat
 
 def _gate(model: Model, inputs: DecisionInputs, floor: Decimal, allowed: bool, projected: int) -> tuple[Reason, str]:
     """The first gate that drops the model, or ``eligible``. The order is the contract's."""
-    if not model.enabled or model.provider not in inputs.active_providers:
-        return "not_configured", ""
-    if not model.prices.is_priced:
-        return "not_enrolled_no_price", ""
-    if model.prior is None:
-        return "not_enrolled_no_q_prior", ""
+    not_enrolled = _not_enrolled(model, inputs.active_providers)
+    if not_enrolled is not None or model.prior is None:
+        return not_enrolled or "not_enrolled_no_q_prior", ""
     if not allowed:
         return "m_allowed_veto", ""
+    if model.makes_embeddings and EMBEDDINGS not in inputs.needs:
+        return "capability_missing", _CHAT
     if not inputs.needs <= model.capabilities:
         return "capability_missing", ",".join(sorted(inputs.needs - model.capabilities))
     if _window_needed(model, inputs) > model.context_window:
@@ -256,6 +283,15 @@ def _gate(model: Model, inputs: DecisionInputs, floor: Decimal, allowed: bool, p
     ):
         return "below_agentic_floor", ""
     return "eligible", ""
+
+
+def _not_enrolled(model: Model, active_providers: frozenset[str]) -> Reason | None:
+    """The first of the gates that no fact of a request can change, None for a model that passes them."""
+    if not model.enabled or model.provider not in active_providers:
+        return "not_configured"
+    if not model.prices.is_priced or not model.prices.complete:
+        return "not_enrolled_no_price"
+    return "not_enrolled_no_q_prior" if model.prior is None else None
 
 
 def _window_needed(model: Model, inputs: DecisionInputs) -> int:
@@ -283,8 +319,12 @@ def _rule(candidates: tuple[Candidate, ...], chosen: Model | None, floor: Decima
 def _pin_gate(model: Model, inputs: DecisionInputs, allowed: bool, why: str) -> tuple[Reason, str, str | None]:
     if not model.enabled or model.provider not in inputs.active_providers:
         return "not_configured", "", "model_unavailable"
+    if not model.prices.complete:
+        return "not_enrolled_no_price", "", "model_unavailable"
     if not allowed:
         return "m_allowed_veto", why, "brand_not_allowed"
-    if _TOOLS in inputs.needs and _TOOLS not in model.capabilities:
-        return "capability_missing", _TOOLS, "tools_not_supported_by_backend"
+    if (EMBEDDINGS in inputs.needs) is not model.makes_embeddings:
+        return "capability_missing", _CHAT if model.makes_embeddings else EMBEDDINGS, "model_unavailable"
+    if TOOLS in inputs.needs and model.capabilities_known and TOOLS not in model.capabilities:
+        return "capability_missing", TOOLS, "tools_not_supported_by_backend"
     return "eligible", "", None

@@ -45,10 +45,16 @@ Reason = Literal[
 ]
 
 
+Others = tuple[tuple[Reason, int], ...]
+"""How many models that cannot be candidates fell to which gate, in the order of the gates."""
+
+
 class DecisionInputs(Struct, frozen=True, kw_only=True):
     """Every fact a decision rests on.
 
-    ``models`` is the catalog in any order, ``active_providers`` those enabled and configured. ``rulings`` gives for a
+    ``models`` are those that may be chosen, in any order: the catalog's candidates, or the one that was named. Of the
+    others ``others`` says how many fell to which gate; ``catalog_version`` is the hash of the snapshot they all stand in.
+    ``active_providers`` are those enabled and configured. ``rulings`` gives for a
     brand whether it is allowed, why, and the verdict's version; a brand that is not in it is not allowed (routed).
     ``budget_cap_picousd`` and ``latency_cap_ms`` are the lower of what the hint and the caps say.
     ``max_tokens`` is what the caller asked for, None when nothing was asked.
@@ -68,6 +74,8 @@ class DecisionInputs(Struct, frozen=True, kw_only=True):
     agentic_floor: Decimal | None = None
     preset: Preset | None = None
     policy_preset: Preset | None = None
+    others: Others = ()
+    catalog_version: str = ""
 
 
 class Candidate(Struct, frozen=True):
@@ -91,7 +99,8 @@ class Candidate(Struct, frozen=True):
 class Decision(Struct, frozen=True, kw_only=True):
     """What was decided and why. ``chosen`` is None on a reject, whose ``error_code`` the caller sees.
 
-    ``fallbacks`` are in the order in which they may step in. ``candidates`` are in order of slug.
+    ``fallbacks`` are in the order in which they may step in. ``candidates`` are in order of slug; the catalog's other
+    models are counted in ``others`` and fixed by ``catalog_version``.
     ``decision_hash`` is the SHA-256, in hex, of ``canonical_bytes``.
     """
 
@@ -118,6 +127,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     policy_name: str
     policy_semver: str
     ruleset_hash: str
+    others: Others = ()
+    catalog_version: str = ""
     canonical: bytes = b""
     decision_hash: str = ""
 
@@ -132,6 +143,14 @@ class Decision(Struct, frozen=True, kw_only=True):
             if candidate.model.slug == slug:
                 return candidate
         raise KeyError(slug)
+
+    @property
+    def dropped(self) -> dict[Reason, int]:
+        """How many models fell to which gate (``eligible`` among them), over the whole catalog."""
+        counts: dict[Reason, int] = dict(self.others)
+        for candidate in self.candidates:
+            counts[candidate.reason] = counts.get(candidate.reason, 0) + 1
+        return counts
 
     @property
     def verdict_versions(self) -> dict[str, int]:
@@ -172,6 +191,7 @@ def _encode(decision: Decision) -> bytes:
         "agentic_floor": _index(decision.agentic_floor),
         "budget_cap_usd": _usd(decision.budget_cap_picousd),
         "candidates": [_row(candidate) for candidate in decision.candidates],
+        "catalog_version": decision.catalog_version,
         "decision_type": decision.decision_type,
         "error_code": decision.error_code,
         "fallback_allowed": decision.fallback_allowed,
@@ -183,6 +203,7 @@ def _encode(decision: Decision) -> bytes:
         "max_tokens": decision.max_tokens,
         "model": None if chosen is None else chosen.slug,
         "needs": sorted(decision.needs),
+        "others": dict(decision.others),
         "policy_name": decision.policy_name,
         "policy_semver": decision.policy_semver,
         "preset": decision.preset,

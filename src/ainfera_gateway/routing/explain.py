@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -56,6 +55,6 @@ def _pinned(decision: Decision) -> str:
 
 
 def _dropped(decision: Decision) -> str:
-    counts = Counter(candidate.reason for candidate in decision.candidates)
-    parts = [f"{counts[reason]} {text}" for reason, text in _DROPS.items() if counts[reason]]
+    counts = decision.dropped
+    parts = [f"{counts[reason]} {text}" for reason, text in _DROPS.items() if reason in counts]
     return ", ".join(parts) if parts else "the catalog is empty"

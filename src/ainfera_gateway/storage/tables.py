@@ -76,7 +76,7 @@ agents = Table(
     _text("preset", null=True),
     _big("created_us"),
     UniqueConstraint("owner_handle", "handle"),
-    Index(None, "tenant_id"),
+    Index(None, "tenant_id", "id"),
     Index(None, "handle"),
     CheckConstraint("status IN ('active', 'suspended')", name="status"),
 )
@@ -241,13 +241,19 @@ routing_outcomes = Table(
     _big("cached_input_tokens"),
     _big("cache_write_tokens"),
     _big("reasoning_tokens"),
+    Column("cache_write_1h_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("audio_input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("audio_output_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("web_searches", BigInteger, nullable=False, server_default="0"),
     Column("attempts", Integer, nullable=False),
     _text("outcome_status"),
     _text("refusal_code", null=True),
     _text("usage_source"),
     _text("tags", null=True),
     _big("created_us"),
-    Index(None, "agent_id", "inference_id"),
+    # Pages and sums of a tenant or of one agent, by when calls ended.
+    Index(None, "tenant_id", "created_us", "inference_id"),
+    Index(None, "agent_id", "created_us", "inference_id"),
 )
 
 settlement_corrections = Table(
@@ -345,6 +351,7 @@ models = Table(
     _text("aa_index_source", null=True),
     _big("latency_ms", null=True),
     _text("agentic_index", null=True),
+    _text("wire", null=True),
     Column("enabled", Integer, nullable=False),
 )
 
@@ -359,6 +366,18 @@ model_prices = Table(
     _big("valid_from_us"),
     UniqueConstraint("model_slug", "price_class", "valid_from_us"),
     CheckConstraint("picousd_per_token >= 0", name="price"),
+)
+
+routing_policies = Table(
+    "routing_policies",
+    metadata,
+    _id(),
+    _text("tenant_id"),
+    _big("version"),
+    _text("document"),
+    _big("created_us"),
+    _text("created_by"),
+    UniqueConstraint("tenant_id", "version"),
 )
 
 idempotency_keys = Table(
@@ -396,6 +415,7 @@ APPEND_ONLY = (
     "log_positions",
     "brand_verdicts",
     "model_prices",
+    "routing_policies",
     "settings_changes",
 )
 """Tables whose rows are never changed or removed; a trigger refuses it on both engines."""

@@ -5,41 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw
 
 from ainfera_gateway.canonical.events import MessageDelta, StreamEvent, fold
 from ainfera_gateway.canonical.problems import ParseError
-from ainfera_gateway.canonical.response import ChatResponse, FinishReason, map_finish_reason
+from ainfera_gateway.canonical.response import AnsweredThinking, ChatResponse, map_finish_reason
 from ainfera_gateway.canonical.usage import Usage
+from ainfera_gateway.wire.answer import Answer
 from ainfera_gateway.wire.json_splice import Member, members, members_with_repeats, splice
 from ainfera_gateway.wire.lenient import read_json
+from ainfera_gateway.wire.openai_chat.flat import content_blocks, thinking_block
 from ainfera_gateway.wire.openai_chat.message import CallPlaces, read_spoken, spoken_events, spoken_text
-from ainfera_gateway.wire.openai_chat.usage import read_usage
-
-
-class Answer(Struct, frozen=True):
-    """A provider's whole answer. ``response`` is its first choice; the counts cover all choices.
-
-    ``empty`` says that nothing was answered: no choices, or neither text nor calls nor any reported output.
-    """
-
-    response: ChatResponse
-    usage: Usage | None
-    model: str | None
-    id: str | None
-    empty: bool
-    text_chars: int
-    text_bytes: int
-
-    @property
-    def finish_reason(self) -> FinishReason | None:
-        """The finish reason in the closed set of the contract."""
-        return self.response.finish_reason
-
-    @property
-    def finish_reason_native(self) -> str | None:
-        """The provider's own word."""
-        return self.response.finish_reason_native
+from ainfera_gateway.wire.openai_chat.shared_members import ainfera_object, answer_id, extra_content
+from ainfera_gateway.wire.openai_chat.surrogates import encodable
+from ainfera_gateway.wire.openai_chat.usage import read_usage, usage_object
+from ainfera_gateway.wire.passage import Closing, Terms
 
 
 def read_answer(body: bytes) -> Answer:
@@ -82,37 +62,40 @@ def splice_answer(body: bytes, model: str, ainfera: bytes) -> bytes:
     return splice_named(body, found, {"model": msgspec.json.encode(model), "ainfera": ainfera})
 
 
-def flat_answer(
-    answer: Answer,
-    *,
-    agent_id: str,
-    inference_id: str,
-    receipt_id: str,
-    model_used: str,
-    provider: str,
-    input_tokens: int,
-    output_tokens: int,
-    cost_usd: str,
-) -> bytes:
-    """The body of ``/v1/inference``. ``cost_usd`` is exact decimal text; tokens are those that were billed.
+def write_answer(response: ChatResponse, closing: Closing, terms: Terms) -> bytes:
+    """The answer of a provider who spoke another dialect, as this one has it.
 
-    ``content_blocks`` is null for plain text; with tool calls it lists the text, if any, and each call.
+    ``content`` is null for an answer of nothing but calls. Reasoning is in ``reasoning_content``, and where its maker
+    signed it also in ``thinking_blocks``, to be sent back as it is.
     """
-    response = answer.response
+    message: dict[str, Any] = {"role": "assistant", "content": encodable(response.content) or None, "refusal": None}
+    if not response.content and not response.tool_calls:
+        message["content"] = ""
+    if response.thinking:
+        message["reasoning_content"] = encodable(response.thinking)
+    thinking = [block for block in response.blocks if isinstance(block, AnsweredThinking)]
+    if any(block.signature is not None or block.redacted is not None for block in thinking):
+        message["thinking_blocks"] = [thinking_block(block) for block in thinking]
+    if response.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": encodable(call.id) or f"call_{index}",
+                "type": "function",
+                "function": {"name": encodable(call.name), "arguments": encodable(call.arguments)},
+                **extra_content(call.thought_signature),
+            }
+            for index, call in enumerate(response.tool_calls)
+        ]
+    reason = response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
     return msgspec.json.encode(
         {
-            "agent_id": agent_id,
-            "inference_id": inference_id,
-            "receipt_id": receipt_id,
-            "content": _encodable(response.content),
-            "content_blocks": response.content_blocks,
-            "model_used": model_used,
-            "provider": provider,
-            "finish_reason": response.finish_reason or "stop",
-            "finish_reason_native": response.finish_reason_native and _encodable(response.finish_reason_native),
-            "input_tokens": input_tokens,
-            "output_tokens": output_tokens,
-            "cost_usd": cost_usd,
+            "id": answer_id(terms),
+            "object": "chat.completion",
+            "created": terms.created_s,
+            "model": terms.slug,
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+            "usage": usage_object(closing.usage),
+            "ainfera": Raw(ainfera_object(closing)),
         }
     )
 
@@ -138,39 +121,10 @@ def _first_choice(listed: list[dict[str, Any]], usage: Usage | None, model: str 
     choice = listed[0]
     native = choice.get("finish_reason")
     native = native if isinstance(native, str) and native else None
-    events: list[StreamEvent] = spoken_events(read_spoken(choice.get("message")), 0, CallPlaces())
+    spoken = read_spoken(choice.get("message"))
+    # Nothing here comes in fragments: each entry is a call of its own, whatever index or id it lacks.
+    calls = tuple({**call, "index": place} for place, call in enumerate(spoken.calls))
+    events: list[StreamEvent] = spoken_events(msgspec.structs.replace(spoken, calls=calls), 0, CallPlaces())
     events.append(MessageDelta(map_finish_reason(native), native, usage, model))
     response = fold(events)
-    return msgspec.structs.replace(response, content_blocks=_blocks(response))
-
-
-def _blocks(response: ChatResponse) -> list[dict[str, Any]] | None:
-    if not response.tool_calls:
-        return None
-    blocks: list[dict[str, Any]] = []
-    if response.content:
-        blocks.append({"type": "text", "text": _encodable(response.content)})
-    blocks += [
-        {
-            "type": "tool_use",
-            "id": _encodable(call.id),
-            "name": _encodable(call.name),
-            "input": _arguments(_encodable(call.arguments)),
-        }
-        for call in response.tool_calls
-    ]
-    return blocks
-
-
-def _arguments(text: str) -> Any:
-    """The arguments as an object where they are one, else the text as the model wrote it."""
-    try:
-        value = msgspec.json.decode(text or "{}")
-    except (msgspec.MsgspecError, RecursionError):
-        return text
-    return value if isinstance(value, dict) else text
-
-
-def _encodable(text: str) -> str:
-    """Half surrogates, which no UTF-8 can hold, become the replacement character."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return msgspec.structs.replace(response, content_blocks=content_blocks(response))

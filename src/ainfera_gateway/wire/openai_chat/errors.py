@@ -26,3 +26,8 @@ def error_body(
     for name, value in (details or {}).items():
         error.setdefault(name, value)
     return msgspec.json.encode({"error": error})
+
+
+def error_frame(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> bytes:
+    """The last event of a stream that failed after its first byte; no ``[DONE]`` follows it."""
+    return b"data: " + error_body(status, code, message, details=details) + b"\n\n"

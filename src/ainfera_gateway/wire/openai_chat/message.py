@@ -6,22 +6,33 @@ from typing import Any
 
 from msgspec import Struct
 
-from ainfera_gateway.canonical.events import ContentDelta, StreamEvent, ThinkingDelta, ToolUseDelta, ToolUseStart
+from ainfera_gateway.canonical.events import (
+    ContentDelta,
+    RedactedThinking,
+    StreamEvent,
+    ThinkingDelta,
+    ToolUseDelta,
+    ToolUseStart,
+)
 
 
 class Spoken(Struct, frozen=True):
-    """What one message or delta says. ``calls`` are its tool calls as sent; the older single call is among them."""
+    """What one message or delta says. ``calls`` are its tool calls as sent; the older single call is among them.
+
+    ``blocks`` is signed or redacted reasoning, as a gateway of Anthropic's models sends it beside the text.
+    """
 
     content: str
     refusal: str
     thinking: str
     calls: tuple[dict[str, Any], ...]
     audio: bool
+    blocks: tuple[dict[str, Any], ...] = ()
 
     @property
     def visible(self) -> bool:
         """Whether a caller who sees this has seen a part of the answer."""
-        return bool(self.content or self.refusal or self.thinking or self.calls or self.audio)
+        return bool(self.content or self.refusal or self.thinking or self.calls or self.audio or self.blocks)
 
 
 SILENT = Spoken("", "", "", (), False)
@@ -36,6 +47,10 @@ def read_spoken(sent: Any) -> Spoken:
     if isinstance(content, list):
         content, among_parts = _read_parts(content)
         thinking = thinking or among_parts
+    blocks = sent.get("thinking_blocks")
+    known = tuple(block for block in blocks if isinstance(block, dict)) if isinstance(blocks, list) else ()
+    if known and not isinstance(sent.get("reasoning_content"), str) and not thinking:
+        thinking = _blocks_text(known)
     calls = sent.get("tool_calls")
     listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     single = sent.get("function_call")
@@ -47,6 +62,7 @@ def read_spoken(sent: Any) -> Spoken:
         thinking=_text(thinking),
         calls=tuple(listed),
         audio=bool(sent.get("audio")),
+        blocks=known,
     )
 
 
@@ -88,9 +104,7 @@ class CallPlaces:
 
 def spoken_events(spoken: Spoken, choice: int, places: CallPlaces) -> list[StreamEvent]:
     """The same as canonical events. A refusal is text to the caller, so it is content here."""
-    events: list[StreamEvent] = []
-    if spoken.thinking:
-        events.append(ThinkingDelta(spoken.thinking, choice=choice))
+    events = _thinking_events(spoken, choice)
     if text := spoken.content + spoken.refusal:
         events.append(ContentDelta(text, choice=choice))
     for call in spoken.calls:
@@ -99,10 +113,38 @@ def spoken_events(spoken: Spoken, choice: int, places: CallPlaces) -> list[Strea
         call_id, name = _text(call.get("id")), _text(function.get("name"))
         place = places.place(choice, index if isinstance(index, int) else None, call_id)
         if call_id or name:
-            events.append(ToolUseStart(place, call_id, name, choice=choice))
+            events.append(ToolUseStart(place, call_id, name, choice=choice, thought_signature=_thought_signature(call)))
         if arguments := _text(function.get("arguments")) or _text(function.get("input")):
             events.append(ToolUseDelta(place, arguments, choice=choice))
     return events
+
+
+def _thinking_events(spoken: Spoken, choice: int) -> list[StreamEvent]:
+    """Reasoning, by blocks where the blocks are its text; blocks that tell more than that only bring signatures."""
+    events: list[StreamEvent] = []
+    whole = _blocks_text(spoken.blocks) == spoken.thinking
+    if spoken.thinking and not (whole and spoken.blocks):
+        events.append(ThinkingDelta(spoken.thinking, choice=choice))
+    for block in spoken.blocks:
+        if data := _text(block.get("data")):
+            events.append(RedactedThinking(data, choice=choice))
+            continue
+        text = _text(block.get("thinking")) if whole else ""
+        signature = _text(block.get("signature")) or None
+        if text or signature:
+            events.append(ThinkingDelta(text, signature, choice=choice))
+    return events
+
+
+def _blocks_text(blocks: tuple[dict[str, Any], ...]) -> str:
+    return "".join(_text(block.get("thinking")) for block in blocks)
+
+
+def _thought_signature(call: dict[str, Any]) -> str | None:
+    """Google's signature, which rides in a member of its own."""
+    extra = call.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return _text(google.get("thought_signature")) or None if isinstance(google, dict) else None
 
 
 def _read_parts(parts: list[Any]) -> tuple[str, str]:

@@ -24,7 +24,8 @@ _SECRET = re.compile(
     r"|\bhf_[A-Za-z0-9*]{8,}"
     r"|\beyJ[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]{4,}){1,2}"
     r"|\b(?=[A-Za-z]*[0-9])[A-Za-z0-9]{32,}\b"
-    r"|(?i:\b(?:api[-_ ]?key|token|secret|password|authorization)(?: provided| is)?\s*[:=]\s*)[\"']?[^\s\"',;<>]{6,}"
+    r"|(?i:\b(?:api[-_ ]?key|token|secret|password|authorization)(?: provided| is)?[\"']?\s*[:=]\s*)"
+    r"[\"']?(?i:(?:bearer|basic)\s+)?[^\s\"',;<>]{6,}"
 )
 _REMOVED = "[removed]"
 
@@ -62,7 +63,7 @@ def _find(document: Any) -> tuple[str, str | None]:
         return "", None
     error = document.get("error")
     if isinstance(error, dict):
-        inner, inner_code = _find(error)
+        inner, inner_code = _passed_on(error) or _find(error)
         return inner, inner_code or _word(document, "code", "type")
     code = _word(document, "status", "code", "type")
     if isinstance(error, str) and error:
@@ -78,6 +79,20 @@ def _find(document: Any) -> tuple[str, str | None]:
             if found:
                 return found, code or found_code
     return "", code
+
+
+def _passed_on(error: dict[str, Any]) -> tuple[str, str | None] | None:
+    """What a reseller was told by the provider behind it, as OpenRouter hands it on; None where it says nothing."""
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if not raw:
+        return None
+    try:
+        told = read_json(raw.encode("utf-8", "replace")) if isinstance(raw, str) else raw
+    except ValueError:
+        told = raw
+    message, code = _find(told)
+    return (message, code or _word(error, "code", "type")) if message else None
 
 
 def _word(document: dict[str, Any], *names: str) -> str | None:

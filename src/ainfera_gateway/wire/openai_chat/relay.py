@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from ainfera_gateway.canonical.usage import Usage
+from ainfera_gateway.wire.frame import Frame
 from ainfera_gateway.wire.json_splice import splice
 from ainfera_gateway.wire.openai_chat.answer import answer_members, splice_named
-from ainfera_gateway.wire.openai_chat.errors import error_body
-from ainfera_gateway.wire.openai_chat.stream import Frame
+from ainfera_gateway.wire.openai_chat.shared_members import ainfera_object
 from ainfera_gateway.wire.openai_chat.usage import usage_object
+from ainfera_gateway.wire.passage import Closing
 
 DONE = b"data: [DONE]\n\n"
 _HEAD_BYTES_MAX = 2048
@@ -55,20 +56,21 @@ class StreamRelay:
             self.text_chars += frame.text_chars
             self.text_bytes += frame.text_bytes
             self.visible = True
-        if not self._identity and frame.document is not None:
+        if not self._identity.get("id") and frame.document is not None:
             self._identity = frame.document
         return self._with_model(frame)
 
-    def finish(self, *, ainfera: bytes, usage: Usage) -> bytes:
+    def finish(self, closing: Closing) -> bytes:
         """The end of a stream that went well: the usage chunk with its ``ainfera`` member, if asked, then ``[DONE]``.
 
-        ``usage`` is what was settled; it fills a usage chunk of our own where the provider sent none.
+        The usage that was settled fills a usage chunk of our own where the provider sent none.
         """
         if not self._include_usage:
             return DONE
+        ainfera = ainfera_object(closing)
         frame = self._usage_frame
         if frame is None:
-            return self._own_usage_chunk(ainfera, usage) + DONE
+            return self._own_usage_chunk(ainfera, closing.usage) + DONE
         values = {"ainfera": ainfera}
         found = answer_members(frame.data)
         if any(member.key == "model" for member in found):
@@ -112,11 +114,6 @@ class StreamRelay:
                 self._head = raw[:end] if end <= _HEAD_BYTES_MAX else b""
                 self._head_out = raw[: start + places[0].value_start] + self._model
         return _reframed(frame, data)
-
-
-def error_frame(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> bytes:
-    """The last event of a stream that failed after its first byte; no ``[DONE]`` follows it."""
-    return b"data: " + error_body(status, code, message, details=details) + b"\n\n"
 
 
 def _is_void_usage(frame: Frame) -> bool:

@@ -1,4 +1,4 @@
-"""Read a chat completions request, and write the one that goes upstream.
+"""Read a chat completions request, and write the one that goes upstream in the same dialect.
 
 The body is read twice: once for types and limits, once for the byte offsets of its members. What goes upstream is
 the caller's own bytes with a few members changed, so fields unknown here pass through untouched.
@@ -6,80 +6,50 @@ the caller's own bytes with a few members changed, so fields unknown here pass t
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
 
 import msgspec
-from msgspec import Meta, Struct
 
-from ainfera_gateway.canonical.needs import capabilities_needed
+from ainfera_gateway.canonical.needs import AUDIO, DOCUMENTS, MEDIA, STRUCTURED_OUTPUT, TOOLS, VISION
 from ainfera_gateway.canonical.problems import ParseError
-from ainfera_gateway.canonical.request import (
-    ChatRequest,
-    MaxTokensField,
-    Message,
-    ResponseFormat,
-    StreamOptions,
-    TaskType,
-    Tool,
-    ToolChoice,
-)
-from ainfera_gateway.wire.json_limits import check_depth, check_text
-from ainfera_gateway.wire.json_splice import Member, members, splice, with_usage_asked, without_tags
-from ainfera_gateway.wire.routing_inputs import (
-    GATEWAY_FIELDS,
-    CapFields,
-    HintFields,
-    MetadataFields,
-    read_caps,
-    read_hint,
-    read_tags,
-)
+from ainfera_gateway.canonical.request import ChatRequest
+from ainfera_gateway.wire.envelope import changed, open_body
+from ainfera_gateway.wire.json_splice import with_usage_asked
+from ainfera_gateway.wire.openai_chat.body import ChatBody, Message
+from ainfera_gateway.wire.parsed import Parsed, Weight
+from ainfera_gateway.wire.routing_inputs import read_caps, read_hint, read_tags
 from ainfera_gateway.wire.validation import decode
 
-TOKENS_MAX = 2**31
-CHOICES_MAX = 128
-
-# Some providers read member names without regard to case: "MAX_TOKENS" must not slip past what was reserved.
-_GUARDED_FIELDS = frozenset({"model", "max_tokens", "max_completion_tokens", "n", "stream", "stream_options"})
-_MAX_TOKENS_FIELDS: tuple[MaxTokensField, ...] = ("max_tokens", "max_completion_tokens")
+_GUARDED = frozenset({"model", "max_tokens", "max_completion_tokens", "n", "stream", "stream_options"})
+_INNER = frozenset({"stream_options", "metadata"})
+_MAX_TOKENS_FIELDS = ("max_tokens", "max_completion_tokens")
 _CONTENT_OPTIONAL = frozenset({"assistant", "tool", "function"})
+_NEED_OF_PART = {"image_url": VISION, "input_image": VISION, "input_audio": AUDIO, "file": DOCUMENTS}
+_WEIGHED = ("messages", "tools", "functions", "response_format")
 
-_Tokens = Annotated[int, Meta(ge=1, le=TOKENS_MAX)]
-
-
-class _Body(Struct, frozen=True):
-    """The fields this gateway reads; null means the same as absent, as the dialect has it."""
-
-    model: Annotated[str, Meta(min_length=1, max_length=256)]
-    messages: Annotated[tuple[Message, ...], Meta(min_length=1)]
-    tools: tuple[Tool, ...] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    max_tokens: _Tokens | None = None
-    max_completion_tokens: _Tokens | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    stop: str | tuple[str, ...] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: Annotated[int, Meta(ge=1, le=CHOICES_MAX)] | None = None
-    response_format: ResponseFormat | None = None
-    modalities: tuple[str, ...] | None = None
-    agent_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
-    routing_hint: HintFields | None = None
-    task_type: TaskType | None = None
-    caps: CapFields | None = None
-    metadata: MetadataFields | None = None
+_body_decoder = msgspec.json.Decoder(ChatBody)
 
 
-_body_decoder = msgspec.json.Decoder(_Body)
+class ParsedChat(Parsed, frozen=True, kw_only=True):
+    """A chat completions request; ``fields`` are its members as sent."""
 
+    fields: ChatBody
 
-class ParsedChat(Struct, frozen=True):
-    """A request, the bytes it came in, and where its top-level members stand in them."""
-
-    request: ChatRequest
-    body: bytes
-    members: list[Member]
+    def weigh(self) -> Weight:
+        """What the input estimate is made from."""
+        messages = self.fields.messages
+        if not self.request.needs & MEDIA:
+            return Weight(b"".join(map(self.span, _WEIGHED)), len(messages))
+        media = 0
+        texts: list[str] = []
+        for message in messages:
+            for part in message.content if isinstance(message.content, tuple) else ():
+                texts.append(part.text or "")
+                media += part.text is None
+            if isinstance(message.content, str):
+                texts.append(message.content)
+        text = "".join(texts).encode() + b"".join(map(self.span, _WEIGHED[1:]))
+        return Weight(text, len(messages), media)
 
 
 def parse(body: bytes, *, flat: bool) -> ParsedChat:
@@ -88,7 +58,7 @@ def parse(body: bytes, *, flat: bool) -> ParsedChat:
     Raises ``ParseError`` naming the field. The size of the body is the caller's to limit.
     """
     try:
-        return _parse(body)
+        return _parse(body, flat=flat)
     except ParseError as exc:
         if flat:
             raise exc.with_code("validation_error") from None
@@ -96,106 +66,77 @@ def parse(body: bytes, *, flat: bool) -> ParsedChat:
 
 
 def upstream_body(
-    parsed: ParsedChat,
+    parsed: Parsed,
     *,
     model: str,
     max_tokens: int,
     max_tokens_field: str,
     drop: frozenset[str] = frozenset(),
     ask_usage: bool,
+    values: Mapping[str, bytes | None] | None = None,
 ) -> bytes:
     """The caller's bytes with ``model`` and the token limit set and the gateway's own fields taken out.
 
     ``max_tokens_field`` is the name this provider knows; the other one is removed. ``drop`` names further members
-    this provider refuses. ``ask_usage`` makes a stream report its usage. Every other byte stays as it was.
+    this provider refuses, ``values`` those that it wants otherwise (None: not at all). ``ask_usage`` makes a stream
+    report its usage. Every other byte stays as it was.
     """
-    body = parsed.body
-    present = {member.key: member for member in parsed.members}
-    replace: dict[str, bytes | None] = dict.fromkeys(drop | GATEWAY_FIELDS)
-    append: dict[str, bytes] = {}
-    if "metadata" in present and "metadata" not in drop:
-        replace["metadata"] = without_tags(_value(body, present["metadata"]))
+    wanted: dict[str, bytes | None] = {name: None for name in _MAX_TOKENS_FIELDS if name != max_tokens_field}
+    wanted |= values or {}
     if ask_usage and parsed.request.stream:
-        sent = _value(body, present["stream_options"]) if "stream_options" in present else b"null"
-        _set("stream_options", with_usage_asked(sent), present, replace, append)
-    for field in _MAX_TOKENS_FIELDS:
-        replace[field] = None
-    _set(max_tokens_field, b"%d" % max_tokens, present, replace, append)
-    _set("model", msgspec.json.encode(model), present, replace, append)
-    return splice(body, parsed.members, replace, append)
+        wanted["stream_options"] = with_usage_asked(parsed.span("stream_options") or b"null")
+    wanted[max_tokens_field] = b"%d" % max_tokens
+    wanted["model"] = msgspec.json.encode(model)
+    return changed(parsed.body, parsed.members, wanted, drop=drop)
 
 
-def _value(body: bytes, member: Member) -> bytes:
-    return body[member.value_start : member.value_end]
-
-
-def _set(
-    field: str,
-    value: bytes,
-    present: dict[str, Member],
-    replace: dict[str, bytes | None],
-    append: dict[str, bytes],
-) -> None:
-    if field in present:
-        replace[field] = value
-    else:
-        replace.pop(field, None)
-        append[field] = value
-
-
-def _parse(body: bytes) -> ParsedChat:
-    if not body.strip():
-        raise ParseError("the body is empty; send a JSON object", None)
-    check_depth(body)
-    check_text(body)
-    found = members(body)
-    _refuse_look_alikes(found)
+def _parse(body: bytes, *, flat: bool) -> ParsedChat:
+    found = open_body(body, guarded=_GUARDED, inner=_INNER)
     fields = decode(_body_decoder, body)
     _check_messages(fields.messages)
-    limit, limit_field = _max_tokens(fields)
+    _check_tool_choice(fields.tool_choice)
     options = fields.stream_options
-    tools = fields.tools or ()
     request = ChatRequest(
+        caches_an_hour=b"1h" in body,
         model=fields.model,
-        messages=fields.messages,
-        tools=tools,
-        tool_choice=_tool_choice(fields.tool_choice),
-        max_tokens=limit,
-        max_tokens_field=limit_field,
-        temperature=fields.temperature,
-        top_p=fields.top_p,
-        stop=(fields.stop,) if isinstance(fields.stop, str) else fields.stop or (),
+        max_tokens=_max_tokens(fields),
         stream=bool(fields.stream),
         include_usage=bool(fields.stream and options is not None and options.include_usage),
         n=fields.n or 1,
-        response_format=fields.response_format,
+        thinking_tokens=_thinking_tokens(fields),
         agent_id=fields.agent_id,
         routing_hint=read_hint(fields.routing_hint),
         task_type=fields.task_type,
         caps=read_caps(fields.caps),
         tags=read_tags(fields.metadata),
-        needs=capabilities_needed(
-            fields.messages, tools, fields.response_format, audio_output="audio" in (fields.modalities or ())
-        ),
+        needs=frozenset(_needs(fields)),
     )
-    _check_spliced(body, found)
-    return ParsedChat(request, body, found)
+    dialect = "native" if flat else "openai"
+    return ParsedChat(dialect=dialect, request=request, body=body, members=found, fields=fields)  # type: ignore[arg-type]
 
 
-def _refuse_look_alikes(found: list[Member]) -> None:
-    for member in found:
-        key = member.key
-        if key not in _GUARDED_FIELDS and key.casefold() in _GUARDED_FIELDS:
-            raise ParseError(f"{key} is not a field; did you mean {key.casefold()}", key)
+def _thinking_tokens(fields: ChatBody) -> int:
+    asked = (
+        fields.thinking.budget_tokens if fields.thinking is not None and fields.thinking.type != "disabled" else None,
+        fields.reasoning.max_tokens if fields.reasoning is not None else None,
+    )
+    return max(0, *(tokens or 0 for tokens in asked))
 
 
-def _check_spliced(body: bytes, found: list[Member]) -> None:
-    """Names repeated one level down would surprise only once a splice meets them; they are refused here instead."""
-    for member in found:
-        if member.key in {"stream_options", "metadata"}:
-            value = _value(body, member)
-            if value != b"null":
-                members(value, path=member.key)
+def _needs(fields: ChatBody) -> Iterable[str]:
+    """The capabilities a model must have; a history with tool calls needs tools as well."""
+    if fields.tools or fields.functions:
+        yield TOOLS
+    if "audio" in (fields.modalities or ()):
+        yield AUDIO
+    if fields.response_format is not None and fields.response_format.type in {"json_schema", "json_object"}:
+        yield STRUCTURED_OUTPUT
+    for message in fields.messages:
+        if message.tool_calls or message.function_call or message.role in {"tool", "function"}:
+            yield TOOLS
+        for part in message.content if isinstance(message.content, tuple) else ():
+            if part.type in _NEED_OF_PART:
+                yield _NEED_OF_PART[part.type]
 
 
 def _check_messages(messages: tuple[Message, ...]) -> None:
@@ -205,25 +146,15 @@ def _check_messages(messages: tuple[Message, ...]) -> None:
             raise ParseError(f"{field} is required for the role {message.role}", field)
 
 
-def _max_tokens(fields: _Body) -> tuple[int | None, MaxTokensField | None]:
+def _check_tool_choice(sent: str | dict[str, object] | None) -> None:
+    if isinstance(sent, dict) and not isinstance(sent.get("type"), str):
+        raise ParseError("tool_choice.type must be a string", "tool_choice.type")
+
+
+def _max_tokens(fields: ChatBody) -> int | None:
     older, newer = fields.max_tokens, fields.max_completion_tokens
     if older is not None and newer is not None and older != newer:
         raise ParseError(
             "max_tokens and max_completion_tokens name different limits; send one of them", "max_completion_tokens"
         )
-    if newer is not None:
-        return newer, "max_completion_tokens"
-    if older is not None:
-        return older, "max_tokens"
-    return None, None
-
-
-def _tool_choice(sent: str | dict[str, Any] | None) -> ToolChoice | None:
-    if sent is None or isinstance(sent, str):
-        return None if sent is None else ToolChoice(sent)
-    mode = sent.get("type")
-    if not isinstance(mode, str):
-        raise ParseError("tool_choice.type must be a string", "tool_choice.type")
-    named = sent.get(mode, sent)
-    name = named.get("name") if isinstance(named, dict) else None
-    return ToolChoice(mode, name if isinstance(name, str) else None)
+    return older if newer is None else newer

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from msgspec import Struct
+from typing import Any
 
 from ainfera_gateway.canonical.events import MessageDelta, StreamEvent
 from ainfera_gateway.canonical.response import FinishReason, map_finish_reason
 from ainfera_gateway.canonical.usage import Usage, merge
+from ainfera_gateway.wire.frame import Frame
 from ainfera_gateway.wire.lenient import read_json
 from ainfera_gateway.wire.openai_chat.message import CallPlaces, read_spoken, spoken_events, spoken_text
 from ainfera_gateway.wire.openai_chat.usage import read_usage
 from ainfera_gateway.wire.sse import EVENT_BYTES_MAX, SseSplitter, read_event
-
-FrameKind = Literal["chunk", "done", "comment", "error", "garbage"]
-
-
-class Frame(Struct, frozen=True):
-    """One event of a provider's stream.
-
-    ``raw`` is the whole event as sent, terminator included; ``data`` its payload, at ``data_start`` in ``raw`` when
-    ``plain`` (one data line and nothing else). ``document`` is the decoded payload of a chunk or an error.
-    ``visible`` says that a caller who gets this frame has seen a part of the answer; ``text_chars`` and
-    ``text_bytes`` count what was generated in it: text, reasoning, names and arguments of tool calls.
-    """
-
-    raw: bytes
-    kind: FrameKind
-    data: bytes = b""
-    data_start: int = 0
-    plain: bool = False
-    document: dict[str, Any] | None = None
-    visible: bool = False
-    text_chars: int = 0
-    text_bytes: int = 0
-    has_tool_call: bool = False
-    finish_reason: FinishReason | None = None
-    finish_reason_native: str | None = None
-    usage: Usage | None = None
-    is_usage_only: bool = False
 
 
 class StreamReader:
@@ -117,7 +89,7 @@ def read_frame(raw: bytes) -> Frame:
 
 def _read_chunk(raw: bytes, data: bytes, data_start: int, plain: bool, document: dict[str, Any]) -> Frame:
     choices = document.get("choices")
-    sent_usage = document.get("usage")
+    sent_usage = document.get("usage") or _of_groq(document)
     usage = read_usage(sent_usage) if sent_usage else None
     text = ""
     native: str | None = None
@@ -150,6 +122,12 @@ def _read_chunk(raw: bytes, data: bytes, data_start: int, plain: bool, document:
         usage,
         usage is not None and not listed,
     )
+
+
+def _of_groq(document: dict[str, Any]) -> Any:
+    """Groq's own place for the usage of a stream."""
+    own = document.get("x_groq")
+    return own.get("usage") if isinstance(own, dict) else None
 
 
 class EventDecoder:

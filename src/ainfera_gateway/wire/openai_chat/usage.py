@@ -12,8 +12,8 @@ _TOKENS_MAX = 2**53
 def read_usage(sent: Any) -> Usage | None:
     """Tokens by class, or None when ``sent`` reports nothing. Senseless figures count as not reported.
 
-    Some providers leave reasoning out of ``completion_tokens`` and add it only to ``total_tokens``; where the sums
-    show that, it is added, so that ``output_tokens`` always includes it.
+    Some providers leave reasoning out of ``completion_tokens`` and add it only to ``total_tokens``, with or without
+    a figure of its own; where the sums show that, it is added, so that ``output_tokens`` always includes it.
     """
     if not isinstance(sent, dict):
         return None
@@ -21,9 +21,12 @@ def read_usage(sent: Any) -> Usage | None:
     completion = _count(sent, "completion_tokens")
     total = _count(sent, "total_tokens")
     prompt_details = _object(sent, "prompt_tokens_details")
-    reasoning = _count(_object(sent, "completion_tokens_details"), "reasoning_tokens")
-    if prompt is not None and completion is not None and reasoning and total == prompt + completion + reasoning:
-        completion += reasoning
+    completion_details = _object(sent, "completion_tokens_details")
+    reasoning = _count(completion_details, "reasoning_tokens")
+    if prompt is not None and completion is not None and total is not None:
+        hidden = total - prompt - completion
+        if hidden > 0 and (reasoning == hidden or not reasoning):
+            completion, reasoning = completion + hidden, hidden
     usage = Usage(
         input_tokens=prompt,
         output_tokens=completion,
@@ -34,6 +37,8 @@ def read_usage(sent: Any) -> Usage | None:
         ),
         cache_write_tokens=_count(prompt_details, "cache_write_tokens"),
         reasoning_tokens=reasoning,
+        audio_input_tokens=_count(prompt_details, "audio_tokens"),
+        audio_output_tokens=_count(completion_details, "audio_tokens"),
     )
     return None if usage == Usage() else usage
 
@@ -52,13 +57,22 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         for name, value in (
             ("cached_tokens", usage.cached_input_tokens),
             ("cache_write_tokens", usage.cache_write_tokens),
+            ("audio_tokens", usage.audio_input_tokens),
         )
         if value is not None
     }
     if prompt_details:
         written["prompt_tokens_details"] = prompt_details
-    if usage.reasoning_tokens is not None:
-        written["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    completion_details = {
+        name: value
+        for name, value in (
+            ("reasoning_tokens", usage.reasoning_tokens),
+            ("audio_tokens", usage.audio_output_tokens),
+        )
+        if value is not None
+    }
+    if completion_details:
+        written["completion_tokens_details"] = completion_details
     return written
 
 

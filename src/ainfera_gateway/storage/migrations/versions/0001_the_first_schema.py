@@ -25,6 +25,7 @@ APPEND_ONLY = (
     "log_positions",
     "brand_verdicts",
     "model_prices",
+    "routing_policies",
     "settings_changes",
 )
 
@@ -246,6 +247,10 @@ def upgrade() -> None:
         sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_1h_tokens", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("audio_input_tokens", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("audio_output_tokens", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("web_searches", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("outcome_status", sa.Text(), nullable=False),
         sa.Column("refusal_code", sa.Text(), nullable=True),
@@ -255,10 +260,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("inference_id", name=op.f("pk_routing_outcomes")),
     )
     op.create_index(
-        op.f("ix_routing_outcomes_agent_id_inference_id"),
+        op.f("ix_routing_outcomes_agent_id_created_us_inference_id"),
         "routing_outcomes",
-        ["agent_id", "inference_id"],
+        ["agent_id", "created_us", "inference_id"],
         unique=False,
+    )
+    op.create_index(
+        op.f("ix_routing_outcomes_tenant_id_created_us_inference_id"),
+        "routing_outcomes",
+        ["tenant_id", "created_us", "inference_id"],
+        unique=False,
+    )
+    op.create_table(
+        "routing_policies",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("created_us", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_routing_policies")),
+        sa.UniqueConstraint("tenant_id", "version", name=op.f("uq_routing_policies_tenant_id_version")),
     )
     op.create_table(
         "settings_changes",
@@ -359,7 +381,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("owner_handle", "handle", name=op.f("uq_agents_owner_handle_handle")),
     )
     op.create_index(op.f("ix_agents_handle"), "agents", ["handle"], unique=False)
-    op.create_index(op.f("ix_agents_tenant_id"), "agents", ["tenant_id"], unique=False)
+    op.create_index(op.f("ix_agents_tenant_id_id"), "agents", ["tenant_id", "id"], unique=False)
     op.create_table(
         "api_keys",
         sa.Column("id", sa.Text(), nullable=False),
@@ -392,6 +414,7 @@ def upgrade() -> None:
         sa.Column("aa_index_source", sa.Text(), nullable=True),
         sa.Column("latency_ms", sa.BigInteger(), nullable=True),
         sa.Column("agentic_index", sa.Text(), nullable=True),
+        sa.Column("wire", sa.Text(), nullable=True),
         sa.Column("enabled", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["provider"], ["providers.slug"], name=op.f("fk_models_provider")),
         sa.PrimaryKeyConstraint("slug", name=op.f("pk_models")),

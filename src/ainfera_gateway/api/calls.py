@@ -1,36 +1,47 @@
-"""``/v1/chat/completions`` and its flat twin ``/v1/inference``: hot routes, plain ASGI."""
+"""The hot routes of every dialect: plain ASGI, one handler, one parser each."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from ainfera_gateway.agents.caller import Caller
 from ainfera_gateway.api.asgi import CallerGoneError, Message, Receive, Scope, Send, answer, encoded, header, read_body
 from ainfera_gateway.api.context import RequestContext, context_of
+from ainfera_gateway.canonical.dialect import Dialect
 from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.errors import GatewayError
+from ainfera_gateway.inference.dispatch import House
 from ainfera_gateway.inference.prepare import Asked, Origin, Planner
 from ainfera_gateway.inference.records import IdempotencyHit
 from ainfera_gateway.inference.replay import refuse_or_open
-from ainfera_gateway.inference.run import CallerLeftError, CallRun, House
+from ainfera_gateway.inference.run import CallerLeftError, CallRun
 from ainfera_gateway.inference.supervisor import Supervisor
 from ainfera_gateway.settings import BODY_BYTES_MAX
-from ainfera_gateway.wire.openai_chat.request import ParsedChat, parse
+from ainfera_gateway.wire.parsed import Parsed
+
+T = TypeVar("T", bound=Parsed)
 
 _IDEMPOTENCY_CHARS_MAX = 255
 _TOLD_CHARS_MAX = 500
+_ANTHROPIC_HEADERS = ("anthropic-version", "anthropic-beta")
+_HEADER_VALUE = re.compile(r"[A-Za-z0-9 ,._\-]{1,2048}")
 _STREAM_HEAD = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
 
 
-class ChatHandler:
-    """One hot route. ``flat`` for ``/v1/inference``."""
+class CallHandler:
+    """One hot route: ``read`` is its dialect's parser. ``flat`` errors are the native envelope's."""
 
-    def __init__(self, *, planner: Planner, house: House, supervisor: Supervisor, flat: bool) -> None:
+    def __init__(
+        self, *, planner: Planner, house: House, supervisor: Supervisor, read: Callable[[bytes], Parsed], flat: bool
+    ) -> None:
         self._planner = planner
         self._house = house
         self._supervisor = supervisor
+        self._read = read
         self._flat = flat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,10 +53,11 @@ class ChatHandler:
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
         body = await read_body(receive, BODY_BYTES_MAX)
-        parsed = self._parse(body)
+        parsed = read_request(self._read, body)
         key = _idempotency_key(scope, flat=self._flat)
         fingerprint = hashlib.sha256(context.route.encode() + b"\n" + body).hexdigest() if key else ""
-        origin = Origin(_caller(context), context.trace_id, context.span_id, "native" if self._flat else "openai")
+        forwarded, query = of_the_dialect(scope, parsed.dialect)
+        origin = Origin(caller_of(context), context.trace_id, context.span_id, forwarded, query)
         ask = Asked(parsed, key_hash=_key_hash(key), fingerprint=fingerprint)
         try:
             plan = await self._planner.plan(origin, ask, context.headers)
@@ -59,15 +71,6 @@ class ChatHandler:
             task.result()
         except IdempotencyHit as hit:
             await self._replay(hit, ask, context, send)
-
-    def _parse(self, body: bytes) -> ParsedChat:
-        try:
-            return parse(body, flat=self._flat)
-        except ParseError as exc:
-            status = 422 if exc.code == "validation_error" else 400
-            # A member's name is the caller's own text and may be megabytes long.
-            field = None if exc.field is None else _cut(exc.field)
-            raise GatewayError(status, exc.code, _cut(exc.message), field=field) from exc
 
     async def _replay(self, hit: IdempotencyHit, ask: Asked, context: RequestContext, send: Send) -> None:
         agent_id = context.headers["x-ainfera-agent-id"]
@@ -85,6 +88,26 @@ class ChatHandler:
         sink = _Sink(send)
         await sink.start_stream({"x-ainfera-stream-mode": "native"})
         await sink.finish(stored.body)
+
+
+def read_request(read: Callable[[bytes], T], body: bytes) -> T:
+    """The request in ``body``. Raises ``GatewayError``."""
+    try:
+        return read(body)
+    except ParseError as exc:
+        status = 422 if exc.code == "validation_error" else 400
+        # A member's name is the caller's own text and may be megabytes long.
+        field = None if exc.field is None else _cut(exc.field)
+        raise GatewayError(status, exc.code, _cut(exc.message), field=field, detail=exc.details) from exc
+
+
+def of_the_dialect(scope: Scope, dialect: Dialect) -> tuple[dict[str, str], str]:
+    """The headers and the query of a request that a provider of the same dialect is to see, by an allow-list."""
+    if dialect != "anthropic":
+        return {}, ""
+    sent = {name: header(scope, name.encode()) for name in _ANTHROPIC_HEADERS}
+    forwarded = {name: value for name, value in sent.items() if value and _HEADER_VALUE.fullmatch(value)}
+    return forwarded, "?beta=true" if scope.get("query_string", b"") == b"beta=true" else ""
 
 
 def _cut(text: str) -> str:
@@ -140,7 +163,8 @@ class _Sink:
         await answer(self._told, 200, body, headers)
 
 
-def _caller(context: RequestContext) -> Caller:
+def caller_of(context: RequestContext) -> Caller:
+    """Who calls, on a route that lets nobody else in."""
     if context.caller is None:
         raise RuntimeError("the route table let a call in without a caller")
     return context.caller

@@ -1,0 +1,1 @@
+"""Anthropic messages, from both sides: callers of ``/v1/messages`` and providers that speak it."""

@@ -1,0 +1,1 @@
+"""OpenAI embeddings, spoken on both sides alike."""

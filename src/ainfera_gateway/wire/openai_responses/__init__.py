@@ -1,0 +1,1 @@
+"""OpenAI responses, as a wire of providers: for models that are reached in no other way."""
