@@ -8,10 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ainfera_gateway.catalog.seed import SEED_PROVIDERS
+from ainfera_gateway.catalog.seed import SEED_PROVIDERS, seed_catalog
 from ainfera_gateway.inference.lifecycle import TERMINAL_EVENT, TRANSITIONS
 from ainfera_gateway.money import format_usd
 from ainfera_gateway.settings import READERS, Settings
+from tests.clients.provider_models import CLAUDE, MODELS, RESPONSES
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,13 +43,40 @@ MEANING = {
 }
 
 CLIENTS = {
-    "openai": ("the OpenAI SDK", ("tests/integration/test_readme.py", "tests/system/test_demo.py")),
-    "anthropic": ("the Anthropic SDK", ("tests/integration/test_readme.py",)),
-    "mcp": ("the MCP SDK, as client and server", ("tests/clients/test_mcp.py",)),
-    "ainfera": ("the Ainfera SDK", ("tests/integration/test_readme.py", "tests/system/test_demo.py")),
-    "ainfera-verify": ("the offline verifier", ("tests/unit/test_audit_golden.py", "tests/system/test_demo.py")),
+    "openai": (
+        "the OpenAI SDK",
+        (
+            "sync and async: chat plain and streamed, stream helpers, tools, structured outputs, images, embeddings, "
+            "models, errors; every provider; models of other dialects"
+        ),
+        ("tests/integration/test_readme.py", "tests/system/test_demo.py"),
+    ),
+    "anthropic": (
+        "the Anthropic SDK",
+        (
+            "sync and async: messages plain and streamed, tool runners, threads, thinking with signatures, structured "
+            "outputs, images and documents, caching, token counts, betas, models, errors; models of other dialects"
+        ),
+        ("tests/integration/test_readme.py",),
+    ),
+    "langchain-openai": ("LangChain for OpenAI", "calls, streams, a tool loop, structured output, embeddings", ()),
+    "langchain-anthropic": ("LangChain for Anthropic", "calls, streams, a tool loop, structured output, thinking", ()),
+    "pydantic-ai-slim": ("PydanticAI", "agents with a tool, streamed runs, structured output, in both dialects", ()),
+    "mcp": ("the MCP SDK, as client and server", "an agent's life over the public routes", ()),
+    "ainfera": (
+        "the Ainfera SDK",
+        "sync and async: sign-up, calls, wallet, ledger, audit, errors",
+        ("tests/integration/test_readme.py", "tests/system/test_demo.py"),
+    ),
+    "ainfera-verify": (
+        "the offline verifier",
+        "chains, receipts and bundles",
+        ("tests/unit/test_audit_golden.py", "tests/system/test_demo.py", "tests/clients/test_ainfera_verify.py"),
+    ),
 }
-"""Package to what it is and the tests that run it; those below ``tests/clients`` that import it are added."""
+"""Package to what it is, what was run, and the tests; those below ``tests/clients`` that import it are added."""
+
+IMPORTED_AS = {"pydantic-ai-slim": "pydantic_ai"}
 
 
 def settings_table() -> str:
@@ -92,17 +120,39 @@ def lifecycle_diagram() -> str:
 
 
 def clients_table() -> str:
+    """Client, version of the lock, what was run and where. Raises ``LookupError`` for one not locked or not run."""
     lock = (ROOT / "requirements" / "dev.txt").read_text("utf-8")
-    lines = ["| Client | Version | Run by |", "|---|---|---|"]
-    for package, (what, named) in CLIENTS.items():
+    lines = ["| Client | Version | What was run | Run by |", "|---|---|---|---|"]
+    sources = {path: path.read_text("utf-8") for path in sorted((ROOT / "tests" / "clients").rglob("test_*.py"))}
+    for package, (what, ran, named) in CLIENTS.items():
         pinned = re.search(rf"^{re.escape(package)}==(\S+)", lock, re.MULTILINE)
-        if pinned is None:
-            raise LookupError(f"{package} is not in the lock")
-        imports = re.compile(rf"^\s*(?:from|import) {package.replace('-', '_')}\b", re.MULTILINE)
-        more = (path for path in sorted((ROOT / "tests" / "clients").rglob("test_*.py")))
-        found = [path.relative_to(ROOT).as_posix() for path in more if imports.search(path.read_text("utf-8"))]
-        tests = ", ".join(f"`{path}`" for path in (*named, *found))
-        lines.append(f"| `{package}`, {what} | {pinned[1]} | {tests} |")
+        module = IMPORTED_AS.get(package, package.replace("-", "_"))
+        imports = re.compile(rf"^\s*(?:from|import) {module}\b", re.MULTILINE)
+        found = [path.relative_to(ROOT).as_posix() for path, text in sources.items() if imports.search(text)]
+        tests = (*named, *found)
+        if pinned is None or not tests:
+            raise LookupError(f"{package} is not in the lock, or nothing runs it")
+        lines.append(f"| `{package}`, {what} | {pinned[1]} | {ran} | {', '.join(f'`{path}`' for path in tests)} |")
+    return "\n".join(lines)
+
+
+def dialects_table() -> str:
+    """How each provider's models are reached from each dialect, and the model that clients are run with."""
+    catalog = seed_catalog()
+    embedders = {model.provider for model in catalog.models.values() if model.makes_embeddings}
+    asked = {**{provider: [slug] for provider, slug in MODELS.items()}, "anthropic": [CLAUDE]}
+    asked["openai"].append(RESPONSES)
+    lines = [
+        "| Provider | `/v1/chat/completions` | `/v1/messages` | `/v1/embeddings` | Run with |",
+        "|---|---|---|---|---|",
+    ]
+    for provider in SEED_PROVIDERS:
+        for slug in asked.get(provider.slug, ()):
+            wire = catalog.models[slug].wire or provider.wire
+            chat = "as is" if wire == "openai_chat" else "translated"
+            messages = "as is" if wire == "anthropic_messages" else "translated"
+            vectors = "as is" if provider.slug in embedders and slug != RESPONSES else "-"
+            lines.append(f"| {provider.display_name} | {chat} | {messages} | {vectors} | `{slug}` |")
     return "\n".join(lines)
 
 
@@ -111,6 +161,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "providers": ("docs/settings.md", providers_table),
     "lifecycle": ("docs/architecture.md", lifecycle_diagram),
     "clients": ("docs/compatibility.md", clients_table),
+    "dialects": ("docs/compatibility.md", dialects_table),
 }
 
 
