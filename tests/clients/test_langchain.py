@@ -107,6 +107,12 @@ def test_models_of_other_dialects(ends: tuple[End, End], kind: Kind, slug: str) 
     assert model.with_structured_output(City).invoke("which city?") == City(name="Paris", people=1)
 
 
+@pytest.mark.parametrize("slug", ["mistral-large-3", "ainfera-inference", "gpt-5-5", "claude-opus-4-7"])
+def test_a_stream_counts_its_tokens_once(ends: tuple[End, End], slug: str) -> None:
+    model: Any = model_at(ends[1], "openai", slug)
+    assert whole(model, "hello").usage_metadata["total_tokens"] == model.invoke("hello").usage_metadata["total_tokens"]
+
+
 def test_claudes_thoughts_come_back_signed(ends: tuple[End, End]) -> None:
     found = []
     for end in ends:

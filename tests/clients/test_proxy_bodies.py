@@ -33,13 +33,7 @@ ELSEWHERE = {
 }
 # A field of responses, which chat completions have not; both ends refuse it here.
 AT_BOTH_ENDS = {(provider, "include") for provider in ("openai", "azure")}
-STRICT = {
-    (provider, field)
-    for provider in ("gemini", "groq", "cerebras")
-    for field in ("include", "prompt_cache_key", "safety_identifier")
-}
-STRICT |= {("cerebras", "store"), ("cerebras", "metadata")}
-FIELDS = [(provider, field) for provider in ASKED for field in EXTRAS if (provider, field) not in AT_BOTH_ENDS | STRICT]
+FIELDS = [(provider, field) for provider in ASKED for field in EXTRAS if (provider, field) not in AT_BOTH_ENDS]
 # A value that asks for what happens anyway need not be carried.
 DEFAULTS = {"include": [], "service_tier": "auto"}
 
@@ -54,7 +48,7 @@ def conversation() -> list[dict[str, Any]]:
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "weather?"},
         {"role": "assistant", "content": None, "tool_calls": [{**call, **google}], "function_call": None, **own},
-        {"role": "tool", "tool_call_id": "call_0123456789", "content": "sunny"},
+        {"role": "tool", "tool_call_id": "call_0123456789", "name": "get_weather", "content": "sunny"},
         {"role": "assistant", "content": "It is sunny.", "tool_calls": None, **own},
         {"role": "user", "content": "and what else?"},
     ]
@@ -112,7 +106,9 @@ def test_anthropic_is_told_not_to_call_in_parallel(ends: tuple[End, End], watch:
     assert watch.bodies()[0]["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
-@pytest.mark.parametrize("provider", ["mistral", "xai", "deepseek", "openrouter", "anthropic"])
+@pytest.mark.parametrize(
+    "provider", ["mistral", "gemini", "groq", "cerebras", "xai", "deepseek", "openrouter", "anthropic"]
+)
 def test_all_of_it_at_once(ends: tuple[End, End], watch: Watch, provider: str) -> None:
     body = {"model": ASKED[provider], "messages": conversation(), "max_tokens": 128_000, "tools": [WEATHER], **EXTRAS}
     answer = post(ends[1], {**body, "stream": True, "stream_options": {"include_usage": True}})

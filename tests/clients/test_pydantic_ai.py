@@ -26,6 +26,8 @@ CROSSED = [
     ("openai", "claude-opus-4-7"),
     ("openai", "grok-4"),
     ("openai", "deepseek-chat"),
+    ("openai", "mistral-large-3"),
+    ("openai", "ainfera-inference"),
     ("anthropic", "gpt-5-5"),
     ("anthropic", "gemini-3-1-pro"),
     ("anthropic", "mistral-large-3"),

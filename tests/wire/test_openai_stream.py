@@ -281,6 +281,22 @@ def test_a_stream_never_waits_for_more_than_its_event() -> None:
         assert relay.relay(frame) == raw
 
 
+@pytest.mark.parametrize("cumulative", [False, True])
+def test_usage_beside_text_is_stated_once_for_who_asked(cumulative: bool) -> None:
+    usage = b'{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"details_of_its_own":[1]}'
+    first = b'data: {"id":"a","model":"up","choices":[{"index":0,"delta":{"content":"x"}}]%b}\n\n'
+    last = b'data: {"id":"a","model":"up","usage":%b,"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    running = b',"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}' if cumulative else b""
+    stream = (first % running) + (last % usage) + DONE
+    kept = relayed(stream, include_usage=False, model="m")
+    assert kept == stream.replace(b'"up"', b'"m"')
+    asked = relayed(stream, include_usage=True, model="m")
+    assert asked.count(b'"prompt_tokens"') == 1
+    assert b'"usage":null,"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]' in asked
+    end = json.loads(asked.removesuffix(DONE).rsplit(b"data: ", 1)[1])
+    assert (end["choices"], end["usage"], "ainfera" in end) == ([], json.loads(usage), True)
+
+
 def test_failures_are_never_relayed_but_written_in_our_own_words() -> None:
     relay = StreamRelay(model="m", include_usage=False)
     for raw in (b'data: {"error":{"message":"key sk-1"}}\n\n', b"data: {\n\n", b"<html>\n\n"):

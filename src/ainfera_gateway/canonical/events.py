@@ -134,7 +134,7 @@ class _Fold:
 
     def thinking(self, text: str, signature: str | None) -> None:
         last = self.blocks[-1] if self.blocks else None
-        if not (isinstance(last, _Run) and last.thinking and (last.signature is None or not text)):
+        if not (isinstance(last, _Run) and last.thinking and (last.signature is None or not (text or signature))):
             last = _Run(thinking=True)
             self.blocks.append(last)
         last.texts.append(text)

@@ -21,9 +21,10 @@ from ainfera_gateway.errors import GatewayError
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
 Credential = Literal["bearer", "x-api-key", "api-key"]
 """How a provider takes its key: ``Authorization: Bearer``, or a header of that name."""
-Quirk = Literal["nine_char_tool_ids", "known_fields_only", "known_message_fields_only"]
+Quirk = Literal["nine_char_tool_ids", "known_fields_only", "known_message_fields_only", "floats_only"]
 """What a provider of the OpenAI chat wire wants differently: tool ids of nine letters and digits (Mistral), no member
-it does not know at the top level (Mistral), none in a message (Groq, Mistral, Cerebras)."""
+it does not know at the top level (Mistral, Gemini, Groq, Cerebras), none in a message (Groq, Mistral, Cerebras), and
+embeddings as lists of numbers alone."""
 RoutableStatus = Literal["active", "not_configured", "disabled"]
 
 

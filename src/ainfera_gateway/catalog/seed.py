@@ -64,6 +64,8 @@ def _provider(
     )
 
 
+_KNOWN_ONLY: frozenset[Quirk] = frozenset({"known_fields_only", "known_message_fields_only"})
+
 SEED_PROVIDERS: tuple[Provider, ...] = (
     _provider(
         "anthropic",
@@ -80,7 +82,13 @@ SEED_PROVIDERS: tuple[Provider, ...] = (
         brand="openai",
         max_tokens_field="max_completion_tokens",
     ),
-    _provider("gemini", "Google Gemini", "https://generativelanguage.googleapis.com/v1beta/openai", brand="google"),
+    _provider(
+        "gemini",
+        "Google Gemini",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        brand="google",
+        quirks=frozenset({"known_fields_only"}),
+    ),
     # Mistral refuses fields it does not know, stream_options among them, and sends usage unasked.
     _provider(
         "mistral",
@@ -88,15 +96,15 @@ SEED_PROVIDERS: tuple[Provider, ...] = (
         "https://api.mistral.ai/v1",
         brand="mistral",
         knows_usage_option=False,
-        quirks=frozenset({"nine_char_tool_ids", "known_fields_only", "known_message_fields_only"}),
+        quirks=_KNOWN_ONLY.union(("nine_char_tool_ids",)),
     ),
     _provider("together", "Together", "https://api.together.xyz/v1"),
     _provider("xai", "xAI", "https://api.x.ai/v1", brand="xai"),
-    _provider("groq", "Groq", "https://api.groq.com/openai/v1", quirks=frozenset({"known_message_fields_only"})),
+    _provider("groq", "Groq", "https://api.groq.com/openai/v1", quirks=_KNOWN_ONLY),
     _provider("deepseek", "DeepSeek", "https://api.deepseek.com/v1", brand="deepseek"),
     _provider("fireworks", "Fireworks", "https://api.fireworks.ai/inference/v1"),
     _provider("openrouter", "OpenRouter", "https://openrouter.ai/api/v1"),
-    _provider("cerebras", "Cerebras", "https://api.cerebras.ai/v1", quirks=frozenset({"known_message_fields_only"})),
+    _provider("cerebras", "Cerebras", "https://api.cerebras.ai/v1", quirks=_KNOWN_ONLY),
     # An Azure address names the customer's own resource, so it can only come from the environment.
     _provider("azure", "Azure OpenAI", "", credential="api-key", max_tokens_field="max_completion_tokens"),
     _provider("local", "Local model", "", brand="local", key_required=False),

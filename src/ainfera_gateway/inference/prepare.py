@@ -98,23 +98,16 @@ class Planner:
         if stopped is None:
             self._limit(agent.agent_id, headers)
         tokens = estimated_input(asked.parsed)
-        decision = self._decide(agent, request, resolved, tokens)
+        decision, targets, uncarried = self._routed(agent, asked.parsed, resolved, tokens, ids[0])
         facts = self._facts(origin, asked, agent, decision, ids)
-        refused = stopped or refusal(decision) or self._one_choice(decision, request)
+        refused = stopped or uncarried or refusal(decision) or self._one_choice(decision, request)
         if refused is not None:
             await self.refusals.note(facts, refused)
             raise refused
-        serving = [model for model in (decision.chosen, *decision.fallbacks) if model is not None]
-        upstream = resolved.upstream
-        targets = [self._target(model, request, tokens, upstream) for model in serving]
-        carried = self._carried(asked.parsed, targets, facts.inference_id)
-        if isinstance(carried, GatewayError):
-            await self.refusals.note(facts, carried)
-            raise carried
         return CallPlan(
             facts,
             asked.parsed,
-            carried,
+            targets,
             self._baseline(),
             headers["x-ainfera-audit-url"],
             is_pinned,
@@ -187,7 +180,9 @@ class Planner:
                 headers={"retry-after": str(int(wait_s) + 1)},
             )
 
-    def _decide(self, agent: AgentFacts, request: ChatRequest, resolved: Resolved, tokens: int) -> Decision:
+    def _decide(
+        self, agent: AgentFacts, request: ChatRequest, resolved: Resolved, tokens: int, uncarried: frozenset[str]
+    ) -> Decision:
         hint = request.routing_hint
         catalog = self.catalog
         active = catalog.active_providers(self.backends.configured)
@@ -213,6 +208,7 @@ class Planner:
             latency_cap_ms=request.latency_cap_ms,
             agentic_floor=hint.agentic_floor,
             preset=hint.preset,
+            uncarried=uncarried,
             policy_preset=agent.preset,  # type: ignore[arg-type]  # checked when it was stored
         )
         return decide(inputs) if resolved.routed else pinned(inputs, resolved.slug)
@@ -264,25 +260,40 @@ class Planner:
             422, "unsupported_content", f"{decision.chosen.slug} gives one choice; ask for n=1.", field="n"
         )
 
-    def _carried(self, parsed: Parsed, targets: list[Target], inference_id: str) -> tuple[Target, ...] | GatewayError:
-        """The targets whose dialect can say what was asked, or the error of the first where none can.
+    def _routed(
+        self, agent: AgentFacts, parsed: Parsed, resolved: Resolved, tokens: int, inference_id: str
+    ) -> tuple[Decision, tuple[Target, ...], GatewayError | None]:
+        """The decision and whom it sends the call to, in order; with the error where no dialect can say what was asked.
 
-        Within one dialect bytes pass through, so only a translation is tried here, before anything is paid for.
+        Only those who would serve are tried, before anything is paid for; what one of them cannot be told makes another
+        decision, so that the record says why it was passed over.
         """
-        kept: list[Target] = []
-        first: UnsupportedError | None = None
+        lost: dict[str, UnsupportedError] = {}
+        while True:
+            decision = self._decide(agent, parsed.request, resolved, tokens, frozenset(lost))
+            serving = [model for model in (decision.chosen, *decision.fallbacks) if model is not None]
+            targets = tuple(self._target(model, parsed.request, tokens, resolved.upstream) for model in serving)
+            found = self._uncarried(parsed, targets, inference_id)
+            lost |= found
+            if not found or not resolved.routed:
+                break
+        first = next(iter(lost.values()), None)
+        if first is None or (resolved.routed and decision.chosen is not None):
+            return decision, targets, None
+        return decision, (), GatewayError(422, "unsupported_content", first.message, field=first.field)
+
+    def _uncarried(self, parsed: Parsed, targets: tuple[Target, ...], inference_id: str) -> dict[str, UnsupportedError]:
+        """Slug to what its dialect cannot say. Within one dialect bytes pass through: only a translation is tried."""
+        found: dict[str, UnsupportedError] = {}
         for target in targets:
             backend = self.backends.get(target.model.provider)
-            if backend is not None and crosses(parsed, target.model.wire or backend.wire):
-                try:
-                    open_passage(parsed, terms_of(target, backend, target.ask.output_tokens, inference_id))
-                except UnsupportedError as exc:
-                    first = first or exc
-                    continue
-            kept.append(target)
-        if not kept and first is not None:
-            return GatewayError(422, "unsupported_content", first.message, field=first.field)
-        return tuple(kept)
+            if backend is None or not crosses(parsed, target.model.wire or backend.wire):
+                continue
+            try:
+                open_passage(parsed, terms_of(target, backend, target.ask.output_tokens, inference_id))
+            except UnsupportedError as exc:
+                found[target.model.slug] = exc
+        return found
 
     @staticmethod
     def _target(model: Model, request: ChatRequest, tokens: int, upstream: str | None) -> Target:

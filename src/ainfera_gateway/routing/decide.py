@@ -270,6 +270,8 @@ def _gate(model: Model, inputs: DecisionInputs, floor: Decimal, allowed: bool, p
         return "capability_missing", ",".join(sorted(inputs.needs - model.capabilities))
     if _window_needed(model, inputs) > model.context_window:
         return "capability_missing", "context_window"
+    if model.slug in inputs.uncarried:
+        return "capability_missing", "dialect"
     if model.prior < floor:
         return "below_quality_floor", ""
     if inputs.budget_cap_picousd is not None and projected > inputs.budget_cap_picousd:

@@ -57,7 +57,8 @@ class DecisionInputs(Struct, frozen=True, kw_only=True):
     ``active_providers`` are those enabled and configured. ``rulings`` gives for a
     brand whether it is allowed, why, and the verdict's version; a brand that is not in it is not allowed (routed).
     ``budget_cap_picousd`` and ``latency_cap_ms`` are the lower of what the hint and the caps say.
-    ``max_tokens`` is what the caller asked for, None when nothing was asked.
+    ``max_tokens`` is what the caller asked for, None when nothing was asked. ``uncarried`` are slugs of models whose
+    dialect cannot say what was asked.
     """
 
     models: tuple[Model, ...]
@@ -76,6 +77,7 @@ class DecisionInputs(Struct, frozen=True, kw_only=True):
     policy_preset: Preset | None = None
     others: Others = ()
     catalog_version: str = ""
+    uncarried: frozenset[str] = frozenset()
 
 
 class Candidate(Struct, frozen=True):

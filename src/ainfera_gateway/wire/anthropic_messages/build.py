@@ -112,6 +112,8 @@ def _write_choice(choice: Choice | None, parallel: bool | None) -> dict[str, Any
 
 
 def _write_format(wanted: Format, dropped: list[str]) -> dict[str, Any]:
+    if wanted.name is not None:
+        dropped.append("response_format.json_schema.name")
     if wanted.description is not None:
         dropped.append("response_format.json_schema.description")
     return {"type": "json_schema", "schema": Raw(wanted.schema or b"{}")}

@@ -87,11 +87,15 @@ class MessageWriter:
         ]
 
     def _block(self, part: Part, path: str) -> list[Block]:
-        block: Block | None
+        block: Block
         match part:
             case Text():
-                # Text without a letter in it is refused.
-                block = {"type": "text", "text": part.text} if part.text.strip() else None
+                # Text of blanks alone is refused.
+                if not part.text.strip():
+                    if part.text:
+                        self._dropped.append(path)
+                    return []
+                block = {"type": "text", "text": part.text}
             case Image():
                 block = self._image(part, path)
             case Document():
@@ -111,8 +115,6 @@ class MessageWriter:
                 block = self._result(part, path)
             case _:
                 raise UnsupportedError("this provider takes no sound", path)
-        if block is None:
-            return []
         cache = part.cache
         return [block if cache is None else {**block, "cache_control": Raw(cache)}]
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ainfera_gateway.canonical.usage import Usage
 from ainfera_gateway.wire.frame import Frame
-from ainfera_gateway.wire.json_splice import splice
+from ainfera_gateway.wire.json_splice import Member, splice
 from ainfera_gateway.wire.openai_chat.answer import answer_members, splice_named
 from ainfera_gateway.wire.openai_chat.shared_members import ainfera_object
 from ainfera_gateway.wire.openai_chat.usage import usage_object
@@ -22,7 +22,9 @@ class StreamRelay:
     """Turns frames of a provider into the caller's bytes, one by one, without holding any back but the last.
 
     In a chunk only the value of the top-level ``model`` changes. A chunk that holds nothing but usage, and ``[DONE]``,
-    are kept until ``finish``: what they say is true only once the call is settled. ``text_chars`` and ``text_bytes``
+    are kept until ``finish``: what they say is true only once the call is settled. Usage that a provider states beside
+    text or a finish reason is null there for a caller who asked for the usage chunk, and stands in that one: clients
+    add up what chunks say. ``text_chars`` and ``text_bytes``
     count what was generated in the frames relayed so far, ``visible`` whether the caller has seen any of it.
     """
 
@@ -33,6 +35,7 @@ class StreamRelay:
         self._head = b""
         self._head_out = b""
         self._usage_frame: Frame | None = None
+        self._stated_usage: dict[str, Any] = {}
         self._identity: dict[str, Any] = {}
         self._finished = False
         self.text_chars = 0
@@ -73,7 +76,7 @@ class StreamRelay:
             return self._own_usage_chunk(ainfera, closing.usage) + DONE
         values = {"ainfera": ainfera}
         found = answer_members(frame.data)
-        if any(member.key == "model" for member in found):
+        if _has_model(found):
             values["model"] = self._model
         return _reframed(frame, splice_named(frame.data, found, values)) + DONE
 
@@ -87,15 +90,35 @@ class StreamRelay:
             "created": created if isinstance(created, int) else 0,
             "model": self._model_text,
             "choices": [],
-            "usage": usage_object(usage),
+            "usage": self._own_usage(usage),
             "ainfera": msgspec.Raw(ainfera),
         }
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
+    def _own_usage(self, usage: Usage) -> dict[str, Any]:
+        """What was settled, in the dialect's own members, beside what else the provider stated."""
+        stated = self._stated_usage
+        own = usage_object(usage)
+        for name, value in own.items():
+            if isinstance(value, dict) and isinstance(known := stated.get(name), dict):
+                own[name] = known | value
+        return stated | own
+
+    def _take_usage(self, frame: Frame, found: list[Member]) -> bytes | None:
+        """The chunk without its usage, which is kept for the end; None where it stands elsewhere."""
+        for member in found:
+            value = frame.data[member.value_start : member.value_end]
+            if member.key == "usage" and value.startswith(b"{"):
+                self._stated_usage = (frame.document or {}).get("usage") or {}
+                values = {"usage": b"null"} | ({"model": self._model} if _has_model(found) else {})
+                return _reframed(frame, splice_named(frame.data, found, values))
+        return None
+
     def _with_model(self, frame: Frame) -> bytes:
         raw = frame.raw
         head = self._head
-        if head and raw.startswith(head):
+        states_usage = self._include_usage and frame.usage is not None
+        if head and not states_usage and raw.startswith(head):
             # Up to the end of the value of ``model`` this event is the one before it, byte for byte, so the value
             # stands where it stood there. Only a second ``model`` further on could differ; the name cannot be written
             # without one of these two.
@@ -103,6 +126,8 @@ class StreamRelay:
             if b'"model"' not in rest and b"\\u00" not in rest:
                 return self._head_out + rest
         found = answer_members(frame.data)
+        if states_usage and (stated := self._take_usage(frame, found)) is not None:
+            return stated
         places = [member for member in found if member.key == "model"]
         if not places:
             return raw
@@ -114,6 +139,10 @@ class StreamRelay:
                 self._head = raw[:end] if end <= _HEAD_BYTES_MAX else b""
                 self._head_out = raw[: start + places[0].value_start] + self._model
         return _reframed(frame, data)
+
+
+def _has_model(found: list[Member]) -> bool:
+    return any(member.key == "model" for member in found)
 
 
 def _is_void_usage(frame: Frame) -> bool:
