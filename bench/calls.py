@@ -131,7 +131,7 @@ def facts(agent_id: str, *, tenant_id: str = TENANT_ID, inference_id: str | None
     )
 
 
-def open_gate() -> None:
+def open_gate(_: bool | None = None) -> None:
     """A kill switch that is not engaged; a function of the module, so that a unit can be pickled."""
 
 

@@ -131,7 +131,7 @@ class ProcessRecorder:
 
 
 def _serve_process(pipe: Connection, path: str) -> None:
-    driver = SqliteDriver(path, seal, SystemClock().now_us)
+    driver = SqliteDriver(path, seal, SystemClock().now_us, "bench")
     while (units := pipe.recv()) is not None:
         pipe.send((driver.run(units), time.process_time()))
     driver.close()
@@ -294,16 +294,16 @@ def _no_server() -> float:
 
 
 async def _sqlite_thread(url: str) -> Committer:
-    return SqliteRecorder(SqliteDriver(Database(url).path, seal, SystemClock().now_us))
+    return SqliteRecorder(SqliteDriver(Database(url).path, seal, SystemClock().now_us, "bench"))
 
 
 async def _sqlite_normal(url: str) -> Committer:
-    driver = SqliteDriver(Database(url).path, seal, SystemClock().now_us, synchronous="NORMAL")
+    driver = SqliteDriver(Database(url).path, seal, SystemClock().now_us, "bench", synchronous="NORMAL")
     return SqliteRecorder(driver)
 
 
 async def _sqlite_inline(url: str) -> Committer:
-    return InlineRecorder(SqliteDriver(Database(url).path, seal, SystemClock().now_us))
+    return InlineRecorder(SqliteDriver(Database(url).path, seal, SystemClock().now_us, "bench"))
 
 
 async def _sqlite_process(url: str) -> Committer:
@@ -311,7 +311,7 @@ async def _sqlite_process(url: str) -> Committer:
 
 
 async def _postgres(url: str) -> Committer:
-    return PostgresRecorder(await PostgresDriver.open(url, seal, SystemClock().now_us))
+    return PostgresRecorder(await PostgresDriver.open(url, seal, SystemClock().now_us, "bench"))
 
 
 WAYS: dict[str, Callable[[str], Awaitable[Committer]]] = {

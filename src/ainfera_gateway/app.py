@@ -25,15 +25,15 @@ from ainfera_gateway.audit.seal import seal
 from ainfera_gateway.catalog.model import Catalog
 from ainfera_gateway.catalog.overlay import with_overlay
 from ainfera_gateway.catalog.store import load_catalog
-from ainfera_gateway.clock import SystemClock, utc_day
+from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.control.context import Control
-from ainfera_gateway.control.killswitch import recorded_killswitch
 from ainfera_gateway.control.seed import seed as seed_catalog
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.inference.count import TokenCounter
 from ainfera_gateway.inference.dispatch import House
 from ainfera_gateway.inference.facts import Facts
 from ainfera_gateway.inference.killswitch import KillSwitch
+from ainfera_gateway.inference.neighbours import Neighbours
 from ainfera_gateway.inference.prepare import Planner
 from ainfera_gateway.inference.recover import Recovery
 from ainfera_gateway.inference.refusals import Refusals
@@ -52,7 +52,7 @@ from ainfera_gateway.settings import Settings
 from ainfera_gateway.storage.engine import Database, migrate, require_head
 from ainfera_gateway.storage.lock import DatabaseLock
 from ainfera_gateway.storage.recorder import Recorder, open_recorder
-from ainfera_gateway.storage.tables import audit_events, chain_heads, wallets
+from ainfera_gateway.storage.tables import audit_events, chain_heads
 from ainfera_gateway.version import __version__
 from ainfera_gateway.wire.anthropic_messages.request import parse as parse_messages
 from ainfera_gateway.wire.openai_chat.request import parse as parse_chat
@@ -123,7 +123,7 @@ class Gateway:
             self._lock.acquire()
         await asyncio.to_thread(_prepare_schema, database, settings)
         self._reader = database.reader()
-        self._recorder: Recorder = await open_recorder(database, seal, self._clock.now_us)
+        self._recorder: Recorder = await open_recorder(database, seal, self._clock.now_us, self._owner)
         await seed_catalog(self._recorder, self._reader)
         self.catalog = self._load_catalog()
         with self._reader.connect() as connection:
@@ -135,7 +135,14 @@ class Gateway:
         await self._start_local_model()
         self.registry = Registry()
         self.series = Series(self.registry, self._clock, version=__version__, providers=self.catalog.providers)
-        self.killswitch = self._killswitch()
+        self.killswitch = KillSwitch(
+            self._clock,
+            threshold_picousd=settings.killswitch_picousd,
+            enabled=settings.killswitch_enabled,
+            pinned=settings.killswitch_pinned,
+        )
+        self._neighbours = Neighbours(self._recorder, self._reader, self.killswitch, self._clock, self._owner)
+        await self._neighbours.begin()
         self._client = UpstreamClient()
         self._supervisor = Supervisor()
         self._refusals = Refusals(self._recorder, self._clock)
@@ -164,6 +171,7 @@ class Gateway:
         self._tasks = [
             asyncio.create_task(integrator.run(self._stop), name="integrator"),
             asyncio.create_task(self._tick(), name="tick"),
+            asyncio.create_task(self._neighbours.run(self._stop), name="neighbours"),
         ]
 
     async def stop(self) -> None:
@@ -177,6 +185,7 @@ class Gateway:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait_for(task, timeout=5)
+        await self._neighbours.end()
         await self._recorder.close()
         await self._client.close()
         if self.local_model is not None:
@@ -217,20 +226,6 @@ class Gateway:
         if until_us is not None and self._clock.now_us() >= until_us:
             self.catalog = self._planner.catalog = self._load_catalog()
 
-    def _killswitch(self) -> KillSwitch:
-        settings = self.settings
-        switch = KillSwitch(
-            self._clock,
-            threshold_picousd=settings.killswitch_picousd,
-            enabled=settings.killswitch_enabled,
-            pinned=settings.killswitch_pinned,
-        )
-        by_hand, threshold = recorded_killswitch(self._reader)
-        if threshold is not None:
-            switch.set_threshold(threshold)
-        switch.restore(_spent_on(self._reader, utc_day(self._clock.now_us())), by_hand=by_hand)
-        return switch
-
     def _set_killswitch(self, engaged: bool | None, threshold_picousd: int | None) -> None:
         if threshold_picousd is not None:
             self.killswitch.set_threshold(threshold_picousd)
@@ -252,6 +247,7 @@ class Gateway:
             attempt_timeout_s=settings.attempt_timeout_s,
             call_timeout_s=settings.call_timeout_s,
             drain_s=settings.disconnect_drain_s,
+            rate_limit_rpm=settings.rate_limit_rpm,
             live=self._live,
         )
         control = Control(
@@ -330,13 +326,6 @@ def _prepare_schema(database: Database, settings: Settings) -> None:
     if database.is_sqlite or settings.auto_migrate:
         migrate(database)
     require_head(database)
-
-
-def _spent_on(reader: Engine, day: str) -> int:
-    """What all agents spent on a UTC day, in pico-USD."""
-    total = select(func.coalesce(func.sum(wallets.c.day_spent_picousd), 0)).where(wallets.c.day == day)
-    with reader.connect() as connection:
-        return int(connection.execute(total).scalar_one())
 
 
 def _chain_figures(reader: Engine) -> tuple[int, int | None]:

@@ -57,6 +57,16 @@ def overloaded(message: str = "The gateway is at its limit; try again shortly.")
     return GatewayError(503, "overloaded", message, headers={"retry-after": "1"})
 
 
+def rate_limited(wait_s: int) -> GatewayError:
+    """Too many calls a minute; ``wait_s`` whole seconds, at least, until the next."""
+    return GatewayError(
+        429,
+        "rate_limited",
+        "Too many calls a minute for this agent.",
+        headers={"retry-after": str(wait_s + 1)},
+    )
+
+
 def ledger_unavailable() -> GatewayError:
     """No T1, no provider call."""
     return GatewayError(

@@ -216,8 +216,15 @@ def load(environ: Mapping[str, str] | None = None, flags: Mapping[str, str | Non
         if flag is not None:
             values.update(_read(f"AINFERA_{name.upper()}", flag))
     settings = Settings(**values)
-    if settings.workers > 1:
-        raise SettingsError("AINFERA_WORKERS: this version serves with one process on either database; leave it at 1")
+    if settings.workers > 1 and not settings.database.startswith("postgresql://"):
+        raise SettingsError(
+            f"AINFERA_WORKERS: SQLite serves one process, not {settings.workers}; leave it at 1, "
+            "or set AINFERA_DATABASE_URL to a postgresql:// address"
+        )
+    if settings.workers > 1 and settings.local_model:
+        raise SettingsError(
+            "AINFERA_WORKERS: a local model belongs to one process; leave it at 1, or run the model's server by itself"
+        )
     return settings
 
 

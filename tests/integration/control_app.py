@@ -54,7 +54,7 @@ class ControlApp:
         migrate(database)
         clock = SystemClock()
         self.reader = database.reader()
-        self.recorder = SqliteRecorder(SqliteDriver(database.path, seal, clock.now_us, synchronous="NORMAL"))
+        self.recorder = SqliteRecorder(SqliteDriver(database.path, seal, clock.now_us, "tests", synchronous="NORMAL"))
         self.seeded = await seed(self.recorder, self.reader)
         self.killswitch = KillSwitch(clock, threshold_picousd=50 * 10**12, enabled=True, pinned=True)
         self.integrator = Integrator(self.recorder, self.reader)

@@ -59,7 +59,7 @@ def units(
     """What begins and what ends one call."""
     call = facts(agent, **more)
     opened = OpenCall(
-        call, Ask(1_000, 1_000, 1_000, 2_000_000, 6_000_000), new_id(), provider, model, "me", lambda: None
+        call, Ask(1_000, 1_000, 1_000, 2_000_000, 6_000_000), new_id(), provider, model, "me", lambda _: None
     )
     attempt = AttemptEnd(
         opened.attempt_id, 0, provider, model, "ok", 200, None, 2_000, 9_000, TOKENS, cost_picousd, "provider"

@@ -18,7 +18,6 @@ from ainfera_verify.chain import AuditEvent as VerifierEvent
 from ainfera_verify.chain import verify_chain as offline_verify
 
 from ainfera_gateway.api.routes import ROUTES
-from ainfera_gateway.control.killswitch import recorded_killswitch
 from ainfera_gateway.control.seed import find_missing, seed
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.inference.lifecycle import Outcome
@@ -26,6 +25,7 @@ from ainfera_gateway.inference.records import AttemptEnd, CallEnd, CallFacts, To
 from ainfera_gateway.inference.reserve import OpenCall
 from ainfera_gateway.inference.settle import SettleCall
 from ainfera_gateway.ledger.hold import ask
+from ainfera_gateway.storage.house_state import HouseState, read_house_state
 from tests.integration.control_app import BASE, TRACE, ControlApp
 
 
@@ -55,7 +55,7 @@ def call(app: ControlApp, agent: dict[str, Any], *, settle: bool = True) -> Call
         request_hash="q" * 64, hash_salt="5a" * 16, projected_picousd=10**10, tags='["t"]',
     )  # fmt: skip
     asked = ask(input_tokens=100, asked_tokens=1000, model_output_max=4096, input_price=10**6, output_price=10**6)
-    app.run(app.recorder.submit(OpenCall(facts, asked, new_id(), "mistral", "mistral-large-3", "me", lambda: None)))
+    app.run(app.recorder.submit(OpenCall(facts, asked, new_id(), "mistral", "mistral-large-3", "me", lambda _: None)))
     if settle:
         tokens = Tokens(input=100, output=50)
         attempt = AttemptEnd(
@@ -342,9 +342,9 @@ def test_the_switch_by_hand_is_recorded_before_it_moves(app: ControlApp) -> None
     assert app.ask("PUT", "/admin/killswitch", json={"engaged": True}).status_code == 401
     state = app.ask("PUT", "/admin/killswitch", internal=True, json={"engaged": True, "threshold_usd": "12.5"}).json()
     assert (state["engaged"], state["threshold_usd"]) == (True, "12.500000")
-    assert recorded_killswitch(app.reader) == (True, 125 * 10**11)
+    assert read_house_state(app.reader, "2026-01-01", "") == HouseState(True, 125 * 10**11, 0)
     app.ask("PUT", "/admin/killswitch", internal=True, json={"engaged": False})
-    assert recorded_killswitch(app.reader) == (False, 125 * 10**11)
+    assert read_house_state(app.reader, "2026-01-01", "") == HouseState(False, 125 * 10**11, 0)
     assert app.ask("GET", "/admin/killswitch", internal=True).json()["engaged"] is False
     for body in ({}, {"threshold_usd": 0}, {"threshold_usd": "-1"}, {"engaged": "yes"}):
         assert app.ask("PUT", "/admin/killswitch", internal=True, json=body).status_code == 422

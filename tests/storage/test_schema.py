@@ -117,7 +117,7 @@ def test_append_only_tables_cannot_be_emptied_at_once(store: Store) -> None:
     [(0, 0, True), (5, 5, True), (-1, 0, False), (5, 6, False), (5, -1, False), (-5, -5, False)],
 )
 def test_no_balance_below_zero_or_below_what_is_held(store: Store, balance: int, held: int, good: bool) -> None:
-    statement = text("INSERT INTO wallets VALUES ('a', 't', :balance, :held, '2026-01-01', 0, '2026-01', 0, 0)")
+    statement = text("INSERT INTO wallets VALUES ('a', 't', :balance, :held, '2026-01-01', 0, '2026-01', 0, 0, 0, 0)")
     if good:
         with store.tampering() as conn:
             conn.execute(statement, {"balance": balance, "held": held})

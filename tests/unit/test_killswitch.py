@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ainfera_gateway.clock import utc_day
 from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.money import parse_usd
 
@@ -68,11 +69,28 @@ def test_disabled_it_never_engages_by_spend() -> None:
 
 def test_it_is_restored_and_reloaded() -> None:
     tested = switch(MovedClock())
-    tested.restore(parse_usd("0.5"), by_hand=False)
-    tested.set_threshold(parse_usd("0.5"))
+    tested.learn(utc_day(MIDNIGHT_US), parse_usd("0.5"), by_hand=False, threshold_picousd=parse_usd("0.5"))
     assert tested.engaged
     tested.set_threshold(parse_usd("0.6"))
     assert not tested.engaged
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="above 0"):
             tested.set_threshold(wrong)
+
+
+def test_what_others_spent_counts_and_a_day_that_has_passed_does_not() -> None:
+    clock = MovedClock()
+    tested = switch(clock)
+    tested.spent(parse_usd("0.4"))
+    tested.learn(utc_day(clock.us), parse_usd("0.6"), by_hand=False, threshold_picousd=None)
+    assert tested.engaged
+    clock.us += 24 * 3600 * 1_000_000
+    tested.learn(utc_day(MIDNIGHT_US), parse_usd("0.6"), by_hand=False, threshold_picousd=None)
+    assert tested.figures() == (False, 0, parse_usd("1"))
+
+
+def test_the_transaction_that_admits_a_call_is_believed_before_memory() -> None:
+    tested = switch(MovedClock())
+    assert tested.refusal(pinned=False, by_hand=True) is not None
+    tested.set_by_hand(engaged=True)
+    assert tested.refusal(pinned=False, by_hand=False) is None

@@ -209,10 +209,13 @@ def test_signup_and_topup_are_open_on_loopback_alone(host: str, local: bool) -> 
     assert (forced.signup_mode, forced.topup_mode) == ("off", "self")
 
 
-@pytest.mark.parametrize("database", [{}, {"AINFERA_DATABASE_URL": "postgresql://h/x"}])
-def test_a_second_worker_is_refused_on_either_database(database: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=r"^AINFERA_WORKERS: .*one process on either database"):
-        load({"AINFERA_WORKERS": "2", **database})
+def test_several_workers_need_a_database_that_serves_several_and_no_model_of_their_own() -> None:
+    several = {"AINFERA_WORKERS": "2", "AINFERA_DATABASE_URL": "postgresql://h/x"}
+    assert load(several).workers == 2
+    with pytest.raises(SettingsError, match=r"^AINFERA_WORKERS: SQLite serves one process.*AINFERA_DATABASE_URL"):
+        load({"AINFERA_WORKERS": "2"})
+    with pytest.raises(SettingsError, match=r"^AINFERA_WORKERS: a local model"):
+        load({**several, "AINFERA_LOCAL_MODEL": "smollm2"})
 
 
 def test_the_database_stands_in_the_data_directory_unless_said(tmp_path: Path) -> None:

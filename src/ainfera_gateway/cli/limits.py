@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 from sqlalchemy.engine import Connection
 
 from ainfera_gateway.clock import utc_day, utc_month
-from ainfera_gateway.control.killswitch import recorded_killswitch
 from ainfera_gateway.ids import is_id
 from ainfera_gateway.settings import Settings
+from ainfera_gateway.storage.house_state import read_house_state
 from ainfera_gateway.storage.tables import agents, wallets
 
 
@@ -64,11 +64,9 @@ class AgentLimits:
 
 def read_switch(reader: Engine, settings: Settings, now_us: int) -> Switch:
     """The kill switch: what operators changed by hand over what the settings say."""
-    by_hand, threshold = recorded_killswitch(reader)
-    today = select(func.coalesce(func.sum(wallets.c.day_spent_picousd), 0)).where(wallets.c.day == utc_day(now_us))
-    with reader.connect() as connection:
-        spent = connection.execute(today).scalar_one()
-    return Switch(by_hand, settings.killswitch_enabled, threshold or settings.killswitch_picousd, int(spent))
+    state = read_house_state(reader, utc_day(now_us), owner="")
+    threshold = state.threshold_picousd or settings.killswitch_picousd
+    return Switch(state.stopped_by_hand, settings.killswitch_enabled, threshold, state.others_picousd)
 
 
 def read_agents(connection: Connection, reference: str, now_us: int) -> list[AgentLimits]:

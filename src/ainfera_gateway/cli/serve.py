@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -11,13 +12,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from ainfera_gateway.audit.keys import KeyFileError
+from ainfera_gateway.audit.keys import KeyFileError, load_or_create_keys
 from ainfera_gateway.cli.banner import print_banner, reach_of
 from ainfera_gateway.cli.db import unreachable
 from ainfera_gateway.cli.options import (
@@ -31,7 +32,8 @@ from ainfera_gateway.cli.options import (
     with_local_model,
 )
 from ainfera_gateway.cli.running import RunningFile
-from ainfera_gateway.cli.server import run_server
+from ainfera_gateway.cli.server import bind, run_server
+from ainfera_gateway.cli.workers import WorkerFds, Workers
 from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.logs.setup import JsonLineHandler, configure
 from ainfera_gateway.providers.configured import BaseUrlError
@@ -59,6 +61,10 @@ def serve_command(
     local_model: Annotated[
         str | None, typer.Option(help="A GGUF file to serve, or smollm2 for the pulled one.", show_default="none")
     ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="INTEGER", help="Processes that serve (PostgreSQL).", show_default="1")
+    ] = None,
+    worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway until Ctrl-C or SIGTERM; running calls finish first."""
     settings = settings_of(
@@ -69,6 +75,7 @@ def serve_command(
             "database_url": database_url,
             "log_level": log_level,
             "local_model": local_model,
+            "workers": workers,
         }
     )
     try:
@@ -77,8 +84,13 @@ def serve_command(
         stop(str(exc), EXIT_USAGE)
     handler = configure(settings.log_level, known_secrets=known_secrets(settings, os.environ))
     try:
-        with _real_port(settings) as with_port:
-            _run(with_port, handler)
+        if worker is not None:
+            _work(settings, WorkerFds.parse(worker))
+        elif settings.workers > 1:
+            _lead(settings, handler)
+        else:
+            with _real_port(settings) as with_port:
+                _run(with_port, handler)
     except _WRONG_SETTING as exc:
         stop(str(exc), EXIT_USAGE)
     except SQLAlchemyError as exc:
@@ -113,6 +125,55 @@ def _run(settings: Settings, handler: JsonLineHandler) -> None:
         )
     finally:
         running.remove()
+
+
+def _lead(settings: Settings, handler: JsonLineHandler) -> None:
+    """The parent of several workers: it serves nothing itself."""
+    listener = bind(settings.host, settings.port)
+    settings = replace(settings, port=listener.getsockname()[1])
+    running = RunningFile(settings.data_dir)
+
+    def on_ready(facts: dict[str, Any]) -> None:
+        providers = frozenset(facts["providers"])
+        running.write(settings, url=facts["url"], version=__version__, providers=providers, started_us=_now_us())
+        record = _log.makeRecord(_log.name, logging.INFO, "", 0, "ready", (), None)
+        record.url, record.models, record.version = facts["url"], facts["models"], __version__
+        record.workers = settings.workers
+        handler.handle(record)
+
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    load_or_create_keys(settings.data_dir, settings.data_key or None)
+    arguments = [*sys.argv[1:], "--port", str(settings.port)]
+    try:
+        status = asyncio.run(Workers(listener, settings.workers, arguments, on_ready).run())
+    finally:
+        running.remove()
+        listener.close()
+    if status:
+        raise typer.Exit(status)
+
+
+def _work(settings: Settings, fds: WorkerFds) -> None:
+    """One of several workers; the parent says that it is ready, when all are."""
+    from ainfera_gateway.app import Gateway  # half a second of imports that no other command needs
+
+    gateway = Gateway(settings, os.environ)
+
+    def on_ready(_port: int) -> None:
+        configured = gateway.backends.configured
+        reach = reach_of(gateway.catalog, configured)
+        fds.say_ready({"url": gateway.public_url, "models": list(reach.models), "providers": sorted(configured)})
+
+    fds.end_with_parent()
+    run_server(
+        gateway,
+        host=settings.host,
+        port=settings.port,
+        on_ready=on_ready,
+        drain_s=DRAIN_S,
+        on_drain=gateway.drain,
+        listener=fds.socket(),
+    )
 
 
 def _now_us() -> int:

@@ -45,12 +45,13 @@ def run_server(
     drain_s: float = 30.0,
     on_drain: Callable[[], None] | None = None,
     limits: ServerLimits | None = None,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve ``app`` on ``host:port`` (port 0: any free one) until SIGTERM or SIGINT; blocks, and returns after the drain.
 
     ``on_ready`` gets the actual port once the app's lifespan has started and the port is open. At the first signal the
     port closes, ``on_drain`` is called, running requests get up to ``drain_s`` seconds and are then cancelled, and the
-    lifespan shuts down. A second SIGINT ends the drain at once, a third interrupts what is left.
+    lifespan shuts down. ``listener`` is a bound socket to serve instead of binding one. A second SIGINT ends the drain at once, a third interrupts what is left.
 
     Raises OSError with a readable message if the port cannot be had, and whatever the app's lifespan raised.
     """
@@ -71,7 +72,8 @@ def run_server(
     config.timeout_keep_alive = config.limits.keep_alive_s
     config.load()
     config.lifespan_class = _Lifespan
-    listener = _bind(host, port)
+    if listener is None:
+        listener = bind(host, port)
     try:
         server = _Server(config, on_ready=on_ready, on_drain=on_drain, drain_s=drain_s)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -80,7 +82,8 @@ def run_server(
         listener.close()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on ``host:port``, not listening yet. Raises OSError with a readable message."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, select
-
 from ainfera_gateway.control.commit import commit
 from ainfera_gateway.control.context import Control
 from ainfera_gateway.ids import new_id
-from ainfera_gateway.money import format_usd, parse_usd
+from ainfera_gateway.money import format_usd
+from ainfera_gateway.storage.house_state import SWITCH, THRESHOLD
 from ainfera_gateway.storage.page import Keys, Page
-from ainfera_gateway.storage.tables import settings_changes
 
-SWITCH = "killswitch"
-"""Its value is ``engaged`` or ``released``."""
-THRESHOLD = "killswitch_threshold_usd"
-"""Its value is decimal text."""
 CHANGED_BY = "operator"
+
+# The newest commit decides, whatever the clocks of several nodes say.
+_HOLDS_NOW = (
+    "INSERT INTO house_state (name, value, changed_us) VALUES (:name, :value, :changed_us)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_us = excluded.changed_us"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class ChangeKillSwitch:
         for name, value in values.items():
             row = {"id": new_id(), "name": name, "value": value, "changed_by": CHANGED_BY, "created_us": page.now_us}
             page.insert("settings_changes", row)
+            page.execute(_HOLDS_NOW, {"name": name, "value": value, "changed_us": page.now_us})
 
 
 def change_killswitch(control: Control, *, engaged: bool | None, threshold_picousd: int | None) -> dict[str, Any]:
@@ -51,16 +52,3 @@ def change_killswitch(control: Control, *, engaged: bool | None, threshold_picou
     commit(control, ChangeKillSwitch(engaged, threshold_picousd))
     control.set_killswitch(engaged, threshold_picousd)
     return control.killswitch_state()
-
-
-def recorded_killswitch(reader: Engine) -> tuple[bool, int | None]:
-    """(engaged by hand, threshold in pico-USD or ``None`` for the setting's), as the newest rows say; for a start."""
-    switch, threshold = _newest(reader, SWITCH), _newest(reader, THRESHOLD)
-    return switch == "engaged", None if threshold is None else parse_usd(threshold)
-
-
-def _newest(reader: Engine, name: str) -> str | None:
-    statement = select(settings_changes.c.value).where(settings_changes.c.name == name)
-    with reader.connect() as connection:
-        newest = statement.order_by(settings_changes.c.id.desc()).limit(1)
-        return connection.execute(newest).scalar_one_or_none()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Engine, select
 
 from ainfera_gateway.catalog.imported import Imported, day_us, imported
@@ -20,6 +21,7 @@ from ainfera_gateway.storage.page import Keys, Page
 from ainfera_gateway.storage.recorder import Recorder
 from ainfera_gateway.storage.tables import brand_verdicts, model_prices, models, providers
 
+_TRIES = 5
 PRICE_SOURCE = "seed"
 """The ``source`` of the prices of the seed's own models; imported ones name the data and its version."""
 
@@ -82,9 +84,19 @@ class Seed:
 
 
 async def seed(recorder: Recorder, reader: Engine) -> int:
-    """Add what is missing, in one transaction; returns how many rows."""
-    missing = await asyncio.to_thread(find_missing, reader)
-    return int(await recorder.submit(Seed(missing))) if missing.count else 0
+    """Add what is missing, in one transaction; returns how many rows.
+
+    Processes that start at once on one database see the same rows missing: who comes later looks again.
+    """
+    for _ in range(_TRIES):
+        missing = await asyncio.to_thread(find_missing, reader)
+        if missing.count == 0:
+            return 0
+        try:
+            return int(await recorder.submit(Seed(missing)))
+        except asyncpg.UniqueViolationError as exc:
+            clash = exc
+    raise clash
 
 
 def find_missing(reader: Engine, data: Imported | None = None) -> Missing:

@@ -41,6 +41,7 @@ class House:
     attempt_timeout_s: float
     call_timeout_s: float
     drain_s: float
+    rate_limit_rpm: int
     live: set[str]
 
 

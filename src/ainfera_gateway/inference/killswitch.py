@@ -17,23 +17,28 @@ class KillSwitch:
         self._clock = clock
         self._lock = threading.Lock()
         self._day = utc_day(clock.now_us())
-        self._spent = 0
+        self._own = 0
+        self._others = 0
         self._threshold = threshold_picousd
         self._enabled = enabled
         self._pinned = pinned
         self._by_hand = False
 
-    def restore(self, spent_picousd: int, *, by_hand: bool) -> None:
-        """What the database knows of today, at start."""
-        with self._lock:
-            self._spent = spent_picousd
-            self._by_hand = by_hand
-
-    def spent(self, picousd: int) -> None:
-        """A call was paid."""
+    def learn(self, day: str, others_picousd: int, *, by_hand: bool, threshold_picousd: int | None) -> None:
+        """What the database knows: the other processes' spend of ``day``, and the newest changes by hand."""
         with self._lock:
             self._roll()
-            self._spent += picousd
+            if day == self._day:
+                self._others = others_picousd
+            self._by_hand = by_hand
+            if threshold_picousd is not None:
+                self._threshold = threshold_picousd
+
+    def spent(self, picousd: int) -> None:
+        """A call was paid through this process."""
+        with self._lock:
+            self._roll()
+            self._own += picousd
 
     def set_by_hand(self, engaged: bool) -> None:
         """An operator engages or releases the switch, whatever was spent."""
@@ -52,11 +57,15 @@ class KillSwitch:
         """Whether routed calls are refused now."""
         with self._lock:
             self._roll()
-            return self._by_hand or (self._enabled and self._spent >= self._threshold)
+            return self._by_hand or self._over
 
-    def refusal(self, *, pinned: bool) -> GatewayError | None:
-        """The refusal of a call made now, if any; pinned calls pass when they are exempted."""
-        if (pinned and not self._pinned and not self._by_hand) or not self.engaged:
+    def refusal(self, *, pinned: bool, by_hand: bool | None = None) -> GatewayError | None:
+        """The refusal of a call made now, if any; pinned calls pass when they are exempted.
+
+        ``by_hand`` is what the database says in the very transaction that would admit the call; None: ask memory.
+        """
+        stopped = self._by_hand if by_hand is None else by_hand
+        if not stopped and (not self._spent_out() or (pinned and not self._pinned)):
             return None
         state = self.state()
         return GatewayError(
@@ -72,11 +81,11 @@ class KillSwitch:
         with self._lock:
             self._roll()
             return {
-                "engaged": self._by_hand or (self._enabled and self._spent >= self._threshold),
+                "engaged": self._by_hand or self._over,
                 "engaged_by_hand": self._by_hand,
                 "enabled": self._enabled,
                 "applies_to_pinned": self._pinned,
-                "spent_usd": format_usd(self._spent),
+                "spent_usd": format_usd(self._own + self._others),
                 "threshold_usd": format_usd(self._threshold),
                 "window_start": f"{self._day}T00:00:00Z",
                 "now": iso(self._clock.now_us()),
@@ -86,9 +95,18 @@ class KillSwitch:
         """(engaged, spent, threshold) for the gauges."""
         engaged = self.engaged
         with self._lock:
-            return engaged, self._spent, self._threshold
+            return engaged, self._own + self._others, self._threshold
+
+    def _spent_out(self) -> bool:
+        with self._lock:
+            self._roll()
+            return self._over
+
+    @property
+    def _over(self) -> bool:
+        return self._enabled and self._own + self._others >= self._threshold
 
     def _roll(self) -> None:
         day = utc_day(self._clock.now_us())
         if day != self._day:
-            self._day, self._spent = day, 0
+            self._day, self._own, self._others = day, 0, 0

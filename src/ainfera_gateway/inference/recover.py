@@ -7,6 +7,7 @@ import logging
 
 from sqlalchemy import Engine, select
 
+from ainfera_gateway.inference.leases import living
 from ainfera_gateway.inference.records import CallFacts
 from ainfera_gateway.inference.settle import AlreadySettledError, RecoverCall
 from ainfera_gateway.storage.page import HoldRow
@@ -30,8 +31,8 @@ class Recovery:
     async def run_once(self, *, older_than_us: int | None = None) -> int:
         """Settle abandoned holds; returns how many.
 
-        Another owner's holds are abandoned, because one process serves an SQLite database. Our own are only when no
-        task works on them and they are older than ``older_than_us`` (microseconds since the epoch).
+        Another owner's holds are abandoned when its lease has run out. Our own are only when no task works on them and
+        they are older than ``older_than_us`` (microseconds since the epoch).
         """
         recovered = 0
         after = ""
@@ -40,13 +41,15 @@ class Recovery:
             if not batch:
                 return recovered
             after = batch[-1][0].inference_id
-            units = [RecoverCall(facts, hold) for hold, facts in batch if self._abandoned(hold, older_than_us)]
+            # Read after the holds: whoever opened one of them had its lease before.
+            alive = await asyncio.to_thread(living, self._reader)
+            units = [RecoverCall(facts, hold) for hold, facts in batch if self._abandoned(hold, alive, older_than_us)]
             results = await asyncio.gather(*(self._settle(unit) for unit in units))
             recovered += sum(results)
 
-    def _abandoned(self, hold: HoldRow, older_than_us: int | None) -> bool:
+    def _abandoned(self, hold: HoldRow, alive: frozenset[str], older_than_us: int | None) -> bool:
         if hold.owner != self._owner:
-            return True
+            return hold.owner not in alive
         return hold.inference_id not in self._live and older_than_us is not None and hold.created_us < older_than_us
 
     async def _settle(self, unit: RecoverCall) -> int:

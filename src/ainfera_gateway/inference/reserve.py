@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ainfera_gateway.errors import GatewayError, not_found
 from ainfera_gateway.inference.records import AttemptEnd, CallFacts, IdempotencyHit
-from ainfera_gateway.ledger.hold import Ask, Grant, check_caps, reserve, roll
+from ainfera_gateway.ledger.hold import Ask, Grant, check_caps, reserve, roll, take_call
 from ainfera_gateway.money import format_usd
 from ainfera_gateway.storage.page import HoldRow, IdempotencyRow, Keys, Page, Refused, WalletRow
 
@@ -18,8 +18,8 @@ IDEMPOTENCY_TTL_US = 24 * 3600 * 1_000_000
 class OpenCall:
     """T1: the call's row, its hold, its decision and ``inference.routed``, or nothing at all.
 
-    What binds is checked again here, inside the transaction: agent state, kill switch (``gate``), caps, funds.
-    ``submit`` returns the ``Grant``.
+    What binds is checked again here, inside the transaction: agent state, kill switch (``gate``, which is told whether
+    the database has it engaged by hand), rate (calls a minute; 0: none), caps, funds. ``submit`` returns the ``Grant``.
     """
 
     facts: CallFacts
@@ -28,7 +28,8 @@ class OpenCall:
     provider: str
     model: str
     owner: str
-    gate: Callable[[], GatewayError | None]
+    gate: Callable[[bool | None], GatewayError | None]
+    rate_limit_rpm: int = 0
 
     def keys(self) -> Keys:
         hashed = self.facts.idempotency_hash
@@ -43,12 +44,14 @@ class OpenCall:
             raise Refused(not_found())
         if wallet.status != "active":
             raise Refused(agent_not_active())
-        if (refusal := self.gate()) is not None:
+        if (refusal := self.gate(page.stopped)) is not None:
             raise Refused(refusal)
         try:
+            rate_left = take_call(wallet, self.rate_limit_rpm, page.now_us)
             granted = reserve(wallet, self.ask, page.now_us)
         except GatewayError as error:
             raise Refused(error) from error
+        wallet.rate_left_milli, wallet.rate_us = rate_left, page.now_us
         self._write(page, granted)
         return granted
 

@@ -120,7 +120,8 @@ class CallRun:
             provider=self._target.model.provider,
             model=self._target.model.slug,
             owner=self._house.owner,
-            gate=lambda: self._house.killswitch.refusal(pinned=plan.pinned),
+            gate=lambda by_hand: self._house.killswitch.refusal(pinned=plan.pinned, by_hand=by_hand),
+            rate_limit_rpm=self._house.rate_limit_rpm,
         )
         try:
             grant: Grant = await self._shielded(unit)

@@ -46,6 +46,8 @@ class SettleCall:
         paid, beyond = settle(wallet, hold.amount_picousd, end.charged_picousd, page.now_us)
         if end.outcome is not Outcome.INDETERMINATE:
             wallet.calls += 1
+        if paid:
+            page.spend(wallet.day, paid)
         hold.state = "released"
         entry = accounts.transfer(
             debit=accounts.agent_account(facts.agent_id),

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ainfera_gateway.clock import utc_day, utc_month
-from ainfera_gateway.errors import GatewayError
+from ainfera_gateway.errors import GatewayError, rate_limited
 from ainfera_gateway.money import format_usd
 from ainfera_gateway.storage.page import WalletRow
+
+_MILLI = 1_000
+_MINUTE_US = 60_000_000
 
 OUTPUT_DEFAULT_TOKENS = 16_384
 """Output that is held for when the caller asks for no limit."""
@@ -72,6 +75,21 @@ def roll(wallet: WalletRow, now_us: int) -> None:
         wallet.day, wallet.day_spent_picousd, wallet.dirty = day, 0, True
     if wallet.month != month:
         wallet.month, wallet.month_spent_picousd, wallet.dirty = month, 0, True
+
+
+def take_call(wallet: WalletRow, per_minute: int, now_us: int) -> int:
+    """What is left in the wallet's bucket after one call, in thousandths of a call. Changes nothing.
+
+    The bucket holds a minute's calls and refills evenly; ``per_minute`` 0 means no limit. Raises 429 ``rate_limited``.
+    """
+    if per_minute == 0:
+        return wallet.rate_left_milli
+    # Clocks of several nodes differ a little; a moment before the last one refills nothing.
+    passed_us = max(0, now_us - wallet.rate_us)
+    left = min(per_minute * _MILLI, wallet.rate_left_milli + passed_us * per_minute * _MILLI // _MINUTE_US)
+    if left < _MILLI:
+        raise rate_limited((_MILLI - left) * _MINUTE_US // (per_minute * _MILLI) // 1_000_000)
+    return left - _MILLI
 
 
 def check_caps(wallet: WalletRow, projected_picousd: int, *, already_held: int = 0) -> None:

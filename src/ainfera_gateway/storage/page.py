@@ -39,6 +39,8 @@ class WalletRow:
     per_call_cap_picousd: int | None
     daily_cap_picousd: int | None
     monthly_cap_picousd: int | None
+    rate_left_milli: int = 0
+    rate_us: int = 0
     dirty: bool = False
 
     @property
@@ -126,6 +128,14 @@ class Page:
     idempotency: dict[tuple[str, str], IdempotencyRow] = field(default_factory=dict)
     inserts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     statements: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    stopped: bool | None = None
+    """Whether the kill switch is engaged by hand, as the database says in this transaction; None: never touched."""
+    spent: dict[str, int] = field(default_factory=dict)
+    """What this group's calls paid, by UTC day."""
+
+    def spend(self, day: str, picousd: int) -> None:
+        """Count a payment into its day's sum over all agents."""
+        self.spent[day] = self.spent.get(day, 0) + picousd
 
     def insert(self, table: str, row: dict[str, Any]) -> None:
         """Add one row; every column of the table must be given."""
@@ -146,6 +156,8 @@ class Page:
                 "month": row.month,
                 "month_spent_picousd": 0,
                 "calls": 0,
+                "rate_left_milli": 0,
+                "rate_us": 0,
             },
         )
         row.dirty = True

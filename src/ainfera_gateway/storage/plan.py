@@ -20,8 +20,11 @@ def _of(statement: Statement, items: list[Any]) -> list[tuple[Any, ...]]:
     return [statement.of_item(item) for item in items]
 
 
-def plan(page: Page, known: Statements, style: str) -> list[Batch]:
-    """The writes of a group: parents before children, one statement a kind, rows in sorted key order."""
+def plan(page: Page, known: Statements, style: str, owner: str) -> list[Batch]:
+    """The writes of a group: parents before children, one statement a kind, rows in sorted key order.
+
+    ``owner`` is the process that writes: sums which all processes add to have a row for each of them.
+    """
     batches: list[Batch] = []
     for table in (*_INSERT_FIRST, *(name for name in page.inserts if name not in _INSERT_FIRST)):
         if rows := page.inserts.get(table):
@@ -32,6 +35,8 @@ def plan(page: Page, known: Statements, style: str) -> list[Batch]:
     _plan_heads(page, known, batches)
     _plan_holds(sorted(page.holds.values(), key=lambda h: h.inference_id), known, batches)
     _plan_idempotency(sorted(page.idempotency.values(), key=lambda r: (r.agent_id, r.key_hash)), known, batches)
+    if page.spent:
+        batches.append((known.spend, [(owner, day, amount) for day, amount in sorted(page.spent.items())]))
     for sql, parameters in page.statements:
         statement = positional(sql, style)
         batches.append((statement, [statement.of_row(parameters)]))

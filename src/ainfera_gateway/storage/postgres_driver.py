@@ -25,6 +25,7 @@ from ainfera_gateway.storage.plan import Batch, plan
 from ainfera_gateway.storage.sql import (
     HOLD_COLUMNS,
     IDEMPOTENCY_COLUMNS,
+    STOPPED,
     WALLET_COLUMNS,
     Statement,
     as_set,
@@ -48,7 +49,8 @@ _LOST = (
 class PostgresDriver:
     """Runs groups on one asyncpg connection, opened anew when it was lost; see ``PostgresDriver.open``."""
 
-    def __init__(self, url: str, connection: Any, sealer: Sealer, now_us: Callable[[], int]) -> None:
+    def __init__(self, url: str, connection: Any, sealer: Sealer, now_us: Callable[[], int], owner: str) -> None:
+        self._owner = owner
         self._url = url
         self._connection = connection
         self._sealer = sealer
@@ -57,9 +59,9 @@ class PostgresDriver:
         self._known: dict[tuple[Statement, ...], str] = {}
 
     @classmethod
-    async def open(cls, url: str, sealer: Sealer, now_us: Callable[[], int]) -> PostgresDriver:
+    async def open(cls, url: str, sealer: Sealer, now_us: Callable[[], int], owner: str) -> PostgresDriver:
         """Connect to ``postgresql://...``; raises ``OSError`` or ``asyncpg.PostgresError``."""
-        return cls(url, await _connect(url), sealer, now_us)
+        return cls(url, await _connect(url), sealer, now_us, owner)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -83,7 +85,7 @@ class PostgresDriver:
         async with self._connection.transaction():
             page = await self._load(merged(units))
             outcomes = apply_all(units, page)
-            for batches in together(plan(page, self._statements, STYLE)):
+            for batches in together(plan(page, self._statements, STYLE, self._owner)):
                 sql = self._composed(tuple(statement for statement, _ in batches))
                 await self._connection.execute(sql, *(column for batch in batches for column in _arguments(*batch)))
         return outcomes
@@ -103,11 +105,12 @@ class PostgresDriver:
             agents = list(keys.agents)
             # The columns are this package's own; the values are bound.
             for row in await fetch(
-                f"SELECT {WALLET_COLUMNS} FROM wallets w JOIN agents a ON a.id = w.agent_id"  # noqa: S608
+                f"SELECT {WALLET_COLUMNS}, {STOPPED} FROM wallets w JOIN agents a ON a.id = w.agent_id"  # noqa: S608
                 " WHERE w.agent_id = ANY($1) ORDER BY w.agent_id FOR UPDATE OF w",
                 agents,
             ):
-                page.wallets[row[0]] = WalletRow(*row)
+                page.wallets[row[0]] = WalletRow(*row[:-1])
+                page.stopped = None if row[-1] is None else row[-1] == "engaged"
             for row in await fetch(
                 "SELECT agent_id, seq, event_hash, verifier_hash FROM chain_heads"
                 " WHERE agent_id = ANY($1) ORDER BY agent_id FOR UPDATE",

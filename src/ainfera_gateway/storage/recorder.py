@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ainfera_gateway.errors import ledger_unavailable, overloaded
+from ainfera_gateway.ids import new_id
 from ainfera_gateway.storage.engine import Database
 from ainfera_gateway.storage.page import Sealer, Unit
 from ainfera_gateway.storage.postgres_driver import PostgresDriver
@@ -173,12 +174,16 @@ class PostgresRecorder:
 
 
 async def open_recorder(
-    database: Database, sealer: Sealer, now_us: Callable[[], int]
+    database: Database, sealer: Sealer, now_us: Callable[[], int], owner: str = ""
 ) -> SqliteRecorder | PostgresRecorder:
-    """The recorder of ``database`` on the running loop; its schema must be there already."""
+    """The recorder of ``database`` on the running loop; its schema must be there already.
+
+    ``owner`` names this process among those that write to the database; a new name by default.
+    """
+    owner = owner or new_id()
     if database.is_sqlite:
-        return SqliteRecorder(SqliteDriver(database.path, sealer, now_us))
-    return PostgresRecorder(await PostgresDriver.open(database.url, sealer, now_us))
+        return SqliteRecorder(SqliteDriver(database.path, sealer, now_us, owner))
+    return PostgresRecorder(await PostgresDriver.open(database.url, sealer, now_us, owner))
 
 
 def _unavailable(units: list[Unit], cause: UnreachableError) -> list[Outcome]:

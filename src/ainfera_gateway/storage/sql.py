@@ -23,13 +23,18 @@ _UPDATED_WALLET = (
     "month",
     "month_spent_picousd",
     "calls",
+    "rate_left_milli",
+    "rate_us",
 )
 _UPDATED_HOLD = ("amount_picousd", "attempt_id", "ordinal", "provider", "model")
 
 WALLET_COLUMNS = (
     "w.agent_id, w.tenant_id, w.balance_picousd, w.held_picousd, w.day, w.day_spent_picousd, w.month,"
-    " w.month_spent_picousd, w.calls, a.status, a.per_call_cap_picousd, a.daily_cap_picousd, a.monthly_cap_picousd"
+    " w.month_spent_picousd, w.calls, a.status, a.per_call_cap_picousd, a.daily_cap_picousd, a.monthly_cap_picousd,"
+    " w.rate_left_milli, w.rate_us"
 )
+STOPPED = "(SELECT value FROM house_state WHERE name = 'killswitch')"
+"""The kill switch by hand, read with the wallets: a change made by any process binds the next transaction."""
 HOLD_COLUMNS = (
     "inference_id, agent_id, tenant_id, amount_picousd, attempt_id, ordinal, provider, model, owner,"
     " idempotency_hash, created_us"
@@ -99,12 +104,27 @@ def delete(table: str, where: tuple[str, ...], style: str) -> Statement:
     return Statement(f"DELETE FROM {table} WHERE {conditions}", where, Write("delete", table, where))  # noqa: S608
 
 
+def add(table: str, key: tuple[str, ...], amount: str, style: str) -> Statement:
+    """Add to ``amount`` of the row with this key, which is made when it is not there."""
+    columns = (*key, amount)
+    marks = ", ".join(_mark(style, i + 1) for i in range(len(columns)))
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {_adding(table, key, amount)}"  # noqa: S608
+    return Statement(sql, columns, Write("add", table, key))
+
+
+def _adding(table: str, key: tuple[str, ...], amount: str) -> str:
+    return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {amount} = {table}.{amount} + excluded.{amount}"
+
+
 def as_set(statement: Statement, write: Write, first: int) -> str:
     """The statement over arrays, one a column, numbered from ``first`` on: a batch of any size is one set."""
     table, columns = metadata.tables[write.table], statement.columns
     arrays = ", ".join(f"${first + i}::{table.columns[name].type}[]" for i, name in enumerate(columns))
     names = ", ".join(columns)
     matches = " AND ".join(f"{write.table}.{name} = u.{name}" for name in write.where)
+    if write.verb == "add":
+        adding = _adding(write.table, write.where, columns[-1])
+        return f"INSERT INTO {write.table} ({names}) SELECT * FROM unnest({arrays}) {adding}"  # noqa: S608
     if write.verb == "insert":
         return f"INSERT INTO {write.table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
     if write.verb == "update":
@@ -137,6 +157,7 @@ class Statements:
     hold_delete: Statement
     idempotency_update: Statement
     idempotency_delete: Statement
+    spend: Statement
 
 
 def statements(style: str) -> Statements:
@@ -151,4 +172,5 @@ def statements(style: str) -> Statements:
         hold_delete=delete("holds", ("inference_id",), style),
         idempotency_update=update("idempotency_keys", ("state", "answer_sealed"), ("agent_id", "key_hash"), style),
         idempotency_delete=delete("idempotency_keys", ("agent_id", "key_hash"), style),
+        spend=add("day_spend", ("owner", "day"), "spent_picousd", style),
     )

@@ -19,7 +19,7 @@ from ainfera_gateway.storage.page import (
     merged,
 )
 from ainfera_gateway.storage.plan import plan
-from ainfera_gateway.storage.sql import HOLD_COLUMNS, IDEMPOTENCY_COLUMNS, WALLET_COLUMNS, statements
+from ainfera_gateway.storage.sql import HOLD_COLUMNS, IDEMPOTENCY_COLUMNS, STOPPED, WALLET_COLUMNS, statements
 
 STYLE = "qmark"
 Outcome = tuple[Any, BaseException | None]
@@ -41,7 +41,10 @@ def connect(path: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
 class SqliteDriver:
     """Loads, applies, writes and commits groups of units on one connection."""
 
-    def __init__(self, path: str, sealer: Sealer, now_us: Callable[[], int], *, synchronous: str = "FULL") -> None:
+    def __init__(
+        self, path: str, sealer: Sealer, now_us: Callable[[], int], owner: str, *, synchronous: str = "FULL"
+    ) -> None:
+        self._owner = owner
         self._connection = connect(path, synchronous=synchronous)
         self._sealer = sealer
         self._now_us = now_us
@@ -64,7 +67,7 @@ class SqliteDriver:
         try:
             page = self._load(merged(units))
             outcomes = apply_all(units, page)
-            for statement, rows in plan(page, self._statements, STYLE):
+            for statement, rows in plan(page, self._statements, STYLE, self._owner):
                 if len(rows) == 1:
                     connection.execute(statement.sql, rows[0])
                 else:
@@ -83,11 +86,12 @@ class SqliteDriver:
             marks = ", ".join("?" * len(keys.agents))
             # The marks are placeholders; the values are bound.
             for row in fetch(
-                f"SELECT {WALLET_COLUMNS} FROM wallets w JOIN agents a ON a.id = w.agent_id"  # noqa: S608
+                f"SELECT {WALLET_COLUMNS}, {STOPPED} FROM wallets w JOIN agents a ON a.id = w.agent_id"  # noqa: S608
                 f" WHERE w.agent_id IN ({marks})",
                 keys.agents,
             ):
-                page.wallets[row[0]] = WalletRow(*row)
+                page.wallets[row[0]] = WalletRow(*row[:-1])
+                page.stopped = None if row[-1] is None else row[-1] == "engaged"
             for row in fetch(
                 f"SELECT agent_id, seq, event_hash, verifier_hash FROM chain_heads WHERE agent_id IN ({marks})",  # noqa: S608
                 keys.agents,

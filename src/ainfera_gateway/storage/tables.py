@@ -122,6 +122,9 @@ wallets = Table(
     _text("month"),
     _big("month_spent_picousd"),
     _big("calls"),
+    # A token bucket for calls, in thousandths of a call; a wallet that was never called is as full as can be.
+    Column("rate_left_milli", BigInteger, nullable=False, server_default="0"),
+    Column("rate_us", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("balance_picousd >= 0", name="balance"),
     CheckConstraint("held_picousd >= 0 AND held_picousd <= balance_picousd", name="held"),
 )
@@ -404,6 +407,33 @@ settings_changes = Table(
     _big("created_us"),
     Index(None, "name", "id"),
 )
+
+house_state = Table(
+    "house_state",
+    metadata,
+    _id("name"),
+    _text("value"),
+    _big("changed_us"),
+)
+"""What holds now for all processes of one database; ``settings_changes`` is its record."""
+
+day_spend = Table(
+    "day_spend",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    _big("spent_picousd"),
+    Index(None, "day"),
+)
+"""What agents paid on a UTC day, a row for each process that settled: nobody waits for another's row."""
+
+worker_leases = Table(
+    "worker_leases",
+    metadata,
+    _id("owner"),
+    _big("seen_us"),
+)
+"""Processes that serve, and when the database last heard of each, by the database's own clock."""
 
 APPEND_ONLY = (
     "transfers",

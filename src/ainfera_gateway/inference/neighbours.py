@@ -1,0 +1,73 @@
+"""What this process tells the others on its database, and learns of them: that it lives, what they spent, switches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from sqlalchemy import Engine
+
+from ainfera_gateway.clock import Clock, utc_day
+from ainfera_gateway.inference.killswitch import KillSwitch
+from ainfera_gateway.inference.leases import RENEW_S, ReleaseLease, RenewLease
+from ainfera_gateway.storage.house_state import read_house_state
+from ainfera_gateway.storage.recorder import Recorder
+
+LEARN_S = 0.25
+"""How often the spend of the others is read: by so much, and by what is held open, a threshold may be overshot."""
+
+_log = logging.getLogger("ainfera.neighbours")
+
+
+class Neighbours:
+    """``begin`` before the first call, ``run`` meanwhile, ``end`` after the last. On SQLite there are no others."""
+
+    def __init__(self, recorder: Recorder, reader: Engine, killswitch: KillSwitch, clock: Clock, owner: str) -> None:
+        self._recorder = recorder
+        self._reader = reader
+        self._killswitch = killswitch
+        self._clock = clock
+        self._owner = owner
+        self._alone = reader.dialect.name != "postgresql"
+
+    async def begin(self) -> None:
+        """Take the lease and read the switches. Raises what the recorder or the engine raises."""
+        if not self._alone:
+            await self._recorder.submit(RenewLease(self._owner))
+        await self._learn()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Renew and learn until ``stop`` is set; what fails once is tried again the next time."""
+        if self._alone:
+            return
+        renewed_s = self._clock.monotonic_s()
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LEARN_S)
+            try:
+                await self._learn()
+                if self._clock.monotonic_s() - renewed_s >= RENEW_S:
+                    await self._recorder.submit(RenewLease(self._owner))
+                    renewed_s = self._clock.monotonic_s()
+            except Exception:  # noqa: BLE001 - a database that is away now may be back the next time
+                _log.warning("the database could not be asked", exc_info=True, extra={"event": "neighbours_failed"})
+
+    async def end(self) -> None:
+        """Give the lease back; without it, it runs out by itself."""
+        if self._alone:
+            return
+        try:
+            await self._recorder.submit(ReleaseLease(self._owner))
+        except Exception:  # noqa: BLE001 - the process ends all the same
+            _log.warning("the lease was not given back", exc_info=True, extra={"event": "lease_not_released"})
+
+    async def _learn(self) -> None:
+        day = utc_day(self._clock.now_us())
+        state = await asyncio.to_thread(read_house_state, self._reader, day, self._owner)
+        self._killswitch.learn(
+            day,
+            state.others_picousd,
+            by_hand=state.stopped_by_hand,
+            threshold_picousd=state.threshold_picousd,
+        )
