@@ -7,37 +7,36 @@ by asking the gateway; the laws of the house are asked as well. A problem is a s
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from ainfera.audit import AuditEvent
 from ainfera.exceptions import AuditChainBroken
 from ainfera.verify import verify_chain
 from ainfera_verify.chain import GENESIS_HASH, compute_event_hash
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from ainfera_gateway.ledger.laws import TERMINAL_EVENTS, check
+from tests.stored import Stored, StoredReader, rows, stored_engine
+
+__all__ = ["problems", "rows", "wait_settled"]
 
 _PICO = Decimal(10) ** 12
 # What an attempt's row may say when the provider never saw it.
 NEVER_LEFT = ("not_sent", "backend_not_ready", "connection_failed", "request_not_carried")
 
 
-def problems(database: Path, seen: Iterable[str | None], *, may_lack: bool = False) -> list[str]:
+def problems(database: Stored, seen: Iterable[str | None], *, may_lack: bool = False) -> list[str]:
     """All that does not fit. ``seen`` are the attempt ids in the provider's file, one for each request.
 
     ``may_lack`` allows rows of attempts that the provider never saw although they were about to leave: those that a
     crash may have hit between the commit and the send.
     """
     found: list[str] = []
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection = StoredReader(database)
     try:
         found += _attempts(connection, Counter(seen), may_lack=may_lack)
         found += _calls(connection)
@@ -45,13 +44,12 @@ def problems(database: Path, seen: Iterable[str | None], *, may_lack: bool = Fal
         found += _chains(connection)
     finally:
         connection.close()
-    engine = create_engine(f"sqlite:///{database}", poolclass=NullPool)
-    with engine.connect() as laws:
+    with stored_engine(database) as engine, engine.connect() as laws:
         found += [f"law {name} is broken {times} times" for name, times in check(laws).broken.items()]
     return found
 
 
-def _attempts(connection: sqlite3.Connection, seen: Counter[str | None], *, may_lack: bool) -> list[str]:
+def _attempts(connection: StoredReader, seen: Counter[str | None], *, may_lack: bool) -> list[str]:
     found = [f"the provider saw attempt {name} {times} times" for name, times in seen.items() if times != 1]
     rows = connection.execute("SELECT id, outcome, reason FROM attempts").fetchall()
     stored = Counter(row[0] for row in rows)
@@ -66,7 +64,7 @@ def _attempts(connection: sqlite3.Connection, seen: Counter[str | None], *, may_
     return found
 
 
-def _calls(connection: sqlite3.Connection) -> list[str]:
+def _calls(connection: StoredReader) -> list[str]:
     found: list[str] = []
     calls = [row[0] for row in connection.execute("SELECT id FROM inferences")]
     outcomes = Counter(
@@ -93,7 +91,7 @@ def _calls(connection: sqlite3.Connection) -> list[str]:
     return found
 
 
-def _money(connection: sqlite3.Connection) -> list[str]:
+def _money(connection: StoredReader) -> list[str]:
     found: list[str] = []
     holds = connection.execute("SELECT COUNT(*), COALESCE(SUM(amount_picousd), 0) FROM holds").fetchone()
     if holds != (0, 0):
@@ -128,7 +126,7 @@ def _money(connection: sqlite3.Connection) -> list[str]:
     return found
 
 
-def _chains(connection: sqlite3.Connection) -> list[str]:
+def _chains(connection: StoredReader) -> list[str]:
     found: list[str] = []
     chains: dict[str, list[tuple[Any, ...]]] = {}
     for row in connection.execute(
@@ -139,14 +137,14 @@ def _chains(connection: sqlite3.Connection) -> list[str]:
     costs = dict(
         connection.execute("SELECT inference_id, amount_picousd FROM transfers WHERE kind = 'debit'").fetchall()
     )
-    for agent_id, rows in chains.items():
-        events = [_event(row) for row in rows]
+    for agent_id, chain in chains.items():
+        events = [_event(row) for row in chain]
         try:
             verify_chain(events)
         except AuditChainBroken as broken:
             found.append(f"the published SDK rejects the chain of {agent_id}: {broken}")
         previous = GENESIS_HASH
-        for row in rows:
+        for row in chain:
             previous = compute_event_hash(previous, json.loads(row[3]))
             if previous != row[6]:
                 found.append(f"the verifier's rule breaks at seq {row[1]} of {agent_id}")
@@ -173,23 +171,14 @@ def _event(row: tuple[Any, ...]) -> AuditEvent:
     )
 
 
-def wait_settled(database: Path, timeout_s: float = 15.0) -> None:
+def wait_settled(database: Stored, timeout_s: float = 15.0) -> None:
     """Return once no call is open; raises ``AssertionError`` when holds are still there after ``timeout_s``."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection = StoredReader(database)
     end = time.monotonic() + timeout_s
     try:
         while (left := connection.execute("SELECT COUNT(*) FROM holds").fetchone()[0]) != 0:
             if time.monotonic() > end:
                 raise AssertionError(f"{left} calls are still open after {timeout_s} s")
             time.sleep(0.02)
-    finally:
-        connection.close()
-
-
-def rows(database: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    """The rows of a query on the gateway's file."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        return connection.execute(sql, values).fetchall()
     finally:
         connection.close()

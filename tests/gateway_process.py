@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.stored import Stored
+
 _PASSED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
 INTERNAL_KEY = "internal-key-of-the-tests-0123456789"
 
@@ -108,8 +110,13 @@ class GatewayProcess:
         return self._process.pid
 
     @property
-    def database(self) -> Path:
-        return self.data_dir / "ainfera.db"
+    def workers(self) -> int:
+        """How many processes serve."""
+        return int(self._environment.get("AINFERA_WORKERS", "1"))
+
+    @property
+    def database(self) -> Stored:
+        return self._environment.get("AINFERA_DATABASE_URL") or self.data_dir / "ainfera.db"
 
     def stop(self, timeout_s: float = 45.0) -> int:
         """SIGTERM; returns the exit code."""

@@ -1,4 +1,4 @@
-"""What a gateway has written down, read straight from its SQLite file, and what a call should cost by the price list.
+"""What a gateway has written down, read straight from its database, and what a call should cost by the price list.
 
 The sums here are made from the published price list and the simulator's own log alone; nothing of the gateway's code
 that counts money is used.
@@ -6,20 +6,17 @@ that counts money is used.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine
-
 from ainfera_gateway.ledger.laws import check
+from ainfera_gateway.storage.tables import metadata
 from tests.simulator.process import Seen, Simulator
+from tests.stored import Stored, named_rows, stored_engine
 
 PICO = 10**12
 USD_PER_MILLION = {
@@ -100,19 +97,16 @@ def usd(picousd: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """A gateway's database file. Every read opens and closes its own connection."""
+    """A gateway's database. Every read opens and closes its own connection."""
 
-    path: Path
+    stored: Stored
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(sql, values)]
+        return named_rows(self.stored, sql, *values)
 
     def counts(self) -> dict[str, int]:
-        """Rows of each table, but for the log positions, which follow by themselves within a second."""
-        named = self.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-        names = sorted(row["name"] for row in named if row["name"] != "log_positions")
+        """Rows of each table, but for log positions and leases, which move by themselves."""
+        names = sorted(metadata.tables.keys() - {"log_positions", "worker_leases"})
         union = " UNION ALL ".join(f"SELECT '{name}' AS name, COUNT(*) AS rows FROM {name}" for name in names)
         return {row["name"]: row["rows"] for row in self.rows(union)}
 
@@ -146,12 +140,8 @@ class Books:
 
     def broken_laws(self) -> dict[str, int]:
         """The laws of the house that these books break; empty is well."""
-        engine = create_engine(f"sqlite:///file:{self.path}?mode=ro&uri=true")
-        try:
-            with engine.connect() as connection:
-                return check(connection).broken
-        finally:
-            engine.dispose()
+        with stored_engine(self.stored) as engine, engine.connect() as connection:
+            return check(connection).broken
 
     def outcome_of(self, agent_id: str, position: int = -1) -> dict[str, Any]:
         """One outcome of the agent, waited for: a caller who left is settled after it is gone."""

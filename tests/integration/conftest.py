@@ -22,9 +22,12 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="module")
-def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def gateway(
+    simulator: Simulator, tmp_path_factory: pytest.TempPathFactory, engine_environment: dict[str, str]
+) -> Iterator[GatewayProcess]:
     data_dir: Path = tmp_path_factory.mktemp("gateway")
-    environment = provider_environment(simulator.base_url) | {"LOCAL_BASE_URL": simulator.base_url}
+    simulator.clear_script()  # another engine may have counted there already
+    environment = engine_environment | provider_environment(simulator.base_url) | {"LOCAL_BASE_URL": simulator.base_url}
     with GatewayProcess(data_dir, environment) as running:
         yield running
 

@@ -61,7 +61,7 @@ def test_it_says_its_version_and_its_commands() -> None:
         ({"AINFERA_PORT": "eighty"}, "AINFERA_PORT: must be a whole number between 0 and 65535"),
         ({"AINFERA_SPEND_KILLSWITCH_USD": "0"}, "AINFERA_SPEND_KILLSWITCH_USD: must be above 0"),
         ({"AINFERA_CONFIG": "missing.toml"}, "AINFERA_CONFIG: there is no file at missing.toml"),
-        ({"AINFERA_WORKERS": "4"}, "AINFERA_WORKERS: this version serves with one process"),
+        ({"AINFERA_WORKERS": "4"}, "AINFERA_WORKERS: SQLite serves one process, not 4"),
         ({"AINFERA_DATABASE_URL": "postgresql://h:port/a"}, "AINFERA_DATABASE_URL: its host or port is malformed"),
         ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "localhost:1"}, "OPENAI_BASE_URL: must be an http"),
         ({"AINFERA_LOCAL_MODEL": "missing.gguf"}, "AINFERA_LOCAL_MODEL: there is no model at missing.gguf"),
@@ -316,7 +316,7 @@ def read_until(descriptor: int, wanted: str, timeout_s: float = 30.0) -> str:
 def test_settings_of_the_command_line_are_settings_of_the_house() -> None:
     helped = run("serve", "--help").stdout
     flags = set(re.findall(r"--([a-z][a-z-]+)", helped)) - {"help"}
-    assert flags == {"host", "port", "data-dir", "database-url", "log-level", "local-model"}
+    assert flags == {"host", "port", "data-dir", "database-url", "log-level", "local-model", "workers"}
     assert {f"AINFERA_{flag.upper().replace('-', '_')}" for flag in flags} <= set(READERS)
 
 

@@ -32,9 +32,12 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def gateway(
+    simulator: Simulator, tmp_path_factory: pytest.TempPathFactory, engine_environment: dict[str, str]
+) -> Iterator[GatewayProcess]:
     """As everywhere, but a provider that says nothing for a second has stalled, and a caller's drain is short."""
-    environment = provider_environment(simulator.base_url)
+    simulator.clear_script()  # another engine may have counted there already
+    environment = engine_environment | provider_environment(simulator.base_url)
     environment |= {"AINFERA_ATTEMPT_TIMEOUT_S": "1", "AINFERA_DISCONNECT_DRAIN_S": str(DRAIN_S)}
     with GatewayProcess(tmp_path_factory.mktemp("gateway"), environment) as running:
         yield running

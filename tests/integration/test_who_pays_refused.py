@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.gateway_process import INTERNAL_KEY, GatewayProcess
-from tests.integration.books import cost_of, estimated_input, sent_for
+from tests.integration.books import cost_of, estimated_input, eventually, sent_for
 from tests.integration.calls import NATIVE, OPENAI, TEXT, Answer, Caller, check_error, messages_of
 from tests.simulator.process import Simulator
 
@@ -178,19 +178,22 @@ def test_the_kill_switch_stops_every_call(
     check_error(answer, path, "cost_killswitch_engaged", "server_error")
     said = answer.error if path == OPENAI else answer.document
     assert {"spent_usd", "threshold_usd", "window_start"} <= set(said)
-    assert caller.call(model=model, max_tokens=10).status == 200
+    eventually(lambda: caller.call(model=model, max_tokens=10).status == 200)
 
 
 def test_the_kill_switch_engages_at_its_threshold(caller: Caller) -> None:
-    assert caller.call(model=MODEL, max_tokens=10).status == 200
+    eventually(lambda: caller.call(model=MODEL, max_tokens=10).status == 200)
     switch(caller.gateway, threshold_usd="0.000001")
     try:
+        eventually(lambda: caller.call(model=ROUTER).status == 503)
         answer = caller.call(model=ROUTER)
+        while answer.status == 200:  # another process, which has not heard of it yet
+            answer = caller.call(model=ROUTER)
         assert (answer.status, answer.error["code"]) == (503, "cost_killswitch_engaged")
         assert answer.error["threshold_usd"] == "0.000001"
     finally:
         switch(caller.gateway, threshold_usd="50")
-    assert caller.call(model=ROUTER, max_tokens=10).status == 200
+    eventually(lambda: caller.call(model=ROUTER, max_tokens=10).status == 200)
 
 
 def test_a_suspended_agent_makes_no_call(caller: Caller, simulator: Simulator) -> None:
@@ -203,7 +206,7 @@ def test_a_suspended_agent_makes_no_call(caller: Caller, simulator: Simulator) -
         assert caller.books.outcomes(caller.agent_id) == []
         assert (caller.balance, simulator.count()) == (balance, count)
         assert client.post(f"/v1/agents/{caller.agent_id}/activate").status_code == 200
-    assert caller.call(model=MODEL, max_tokens=10).status == 200
+    eventually(lambda: caller.call(model=MODEL, max_tokens=10).status == 200)
 
 
 def switch(gateway: GatewayProcess, **change: Any) -> None:
@@ -214,9 +217,10 @@ def switch(gateway: GatewayProcess, **change: Any) -> None:
 
 def test_refusals_past_ten_a_minute_are_folded(caller: Caller, simulator: Simulator) -> None:
     poor = caller.with_balance(None)
-    for _ in range(14):
+    processes = caller.gateway.workers
+    for _ in range(14 * processes):
         assert poor.call(model=MODEL).status == 402
-    assert len(poor.books.outcomes(poor.agent_id)) == 10
+    assert 10 <= len(poor.books.outcomes(poor.agent_id)) <= 10 * processes
 
 
 def test_the_laws_hold_over_all_of_this(gateway: GatewayProcess, caller: Caller) -> None:

