@@ -68,17 +68,24 @@ _log = logging.getLogger("ainfera.app")
 class Gateway:
     """One gateway: an ASGI app. ``await start()`` before the first request, ``await stop()`` after the last.
 
-    ``adapters`` serve providers, by slug, that are reached otherwise than over HTTP.
+    ``adapters`` serve providers, by slug, that are reached otherwise than over HTTP. ``owner`` names this process among
+    those on one database; ``after`` is the one whose place it takes, which is known to be dead.
     """
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], adapters: Mapping[str, ProviderAdapter] | None = None
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        adapters: Mapping[str, ProviderAdapter] | None = None,
+        *,
+        after: str = "",
     ) -> None:
         self.settings = settings
         self._adapters = adapters or {}
         self._environ = environ
         self._clock = SystemClock()
-        self._owner = new_id()
+        self.owner = new_id()
+        self._after = after
         self._door: Door | None = None
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -123,7 +130,7 @@ class Gateway:
             self._lock.acquire()
         await asyncio.to_thread(_prepare_schema, database, settings)
         self._reader = database.reader()
-        self._recorder: Recorder = await open_recorder(database, seal, self._clock.now_us, self._owner)
+        self._recorder: Recorder = await open_recorder(database, seal, self._clock.now_us, self.owner)
         await seed_catalog(self._recorder, self._reader)
         self.catalog = self._load_catalog()
         with self._reader.connect() as connection:
@@ -141,8 +148,8 @@ class Gateway:
             enabled=settings.killswitch_enabled,
             pinned=settings.killswitch_pinned,
         )
-        self._neighbours = Neighbours(self._recorder, self._reader, self.killswitch, self._clock, self._owner)
-        await self._neighbours.begin()
+        self._neighbours = Neighbours(self._recorder, self._reader, self.killswitch, self._clock, self.owner)
+        await self._neighbours.begin(self._after)
         self._client = UpstreamClient()
         self._supervisor = Supervisor()
         self._refusals = Refusals(self._recorder, self._clock)
@@ -162,7 +169,7 @@ class Gateway:
             public_url=self.public_url,
             rate=Buckets(self._clock, settings.rate_limit_rpm),
         )
-        self._recovery = Recovery(self._recorder, self._reader, owner=self._owner, live=self._live)
+        self._recovery = Recovery(self._recorder, self._reader, owner=self.owner, live=self._live)
         await self._recovery.run_once()
         await self._sample_chain()  # ready only with the true height, not with 0 until the first tick
         self._door = self._build_door(facts, planner, keys)
@@ -243,7 +250,7 @@ class Gateway:
             series=self.series,
             clock=self._clock,
             data_key=keys.data_key,
-            owner=self._owner,
+            owner=self.owner,
             attempt_timeout_s=settings.attempt_timeout_s,
             call_timeout_s=settings.call_timeout_s,
             drain_s=settings.disconnect_drain_s,

@@ -30,9 +30,9 @@ class Store:
 
     @asynccontextmanager
     async def recorder(
-        self, now_us: Callable[[], int] | None = None
+        self, now_us: Callable[[], int] | None = None, owner: str = ""
     ) -> AsyncIterator[SqliteRecorder | PostgresRecorder]:
-        recorder = await open_recorder(self.database, seal, now_us or SystemClock().now_us)
+        recorder = await open_recorder(self.database, seal, now_us or SystemClock().now_us, owner)
         try:
             yield recorder
         finally:

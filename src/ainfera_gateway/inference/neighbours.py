@@ -31,10 +31,15 @@ class Neighbours:
         self._owner = owner
         self._alone = reader.dialect.name != "postgresql"
 
-    async def begin(self) -> None:
-        """Take the lease and read the switches. Raises what the recorder or the engine raises."""
+    async def begin(self, after: str = "") -> None:
+        """Take the lease, end that of the dead process ``after``, read the switches.
+
+        Raises what the recorder or the engine raises.
+        """
         if not self._alone:
             await self._recorder.submit(RenewLease(self._owner))
+            if after:
+                await self._recorder.submit(ReleaseLease(after))
         await self._learn()
 
     async def run(self, stop: asyncio.Event) -> None:
