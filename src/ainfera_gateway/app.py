@@ -69,23 +69,17 @@ class Gateway:
     """One gateway: an ASGI app. ``await start()`` before the first request, ``await stop()`` after the last.
 
     ``adapters`` serve providers, by slug, that are reached otherwise than over HTTP. ``owner`` names this process among
-    those on one database; ``after`` is the one whose place it takes, which is known to be dead.
+    those on one database.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        environ: Mapping[str, str],
-        adapters: Mapping[str, ProviderAdapter] | None = None,
-        *,
-        after: str = "",
+        self, settings: Settings, environ: Mapping[str, str], adapters: Mapping[str, ProviderAdapter] | None = None
     ) -> None:
         self.settings = settings
         self._adapters = adapters or {}
         self._environ = environ
         self._clock = SystemClock()
         self.owner = new_id()
-        self._after = after
         self._door: Door | None = None
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -148,8 +142,10 @@ class Gateway:
             enabled=settings.killswitch_enabled,
             pinned=settings.killswitch_pinned,
         )
-        self._neighbours = Neighbours(self._recorder, self._reader, self.killswitch, self._clock, self.owner)
-        await self._neighbours.begin(self._after)
+        self._neighbours = Neighbours(
+            self._recorder, self._reader, self.killswitch, self._clock, owner=self.owner, data_dir=settings.data_dir
+        )
+        await self._neighbours.begin()
         self._client = UpstreamClient()
         self._supervisor = Supervisor()
         self._refusals = Refusals(self._recorder, self._clock)

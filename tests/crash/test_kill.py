@@ -21,6 +21,7 @@ import pytest
 from tests.evidence import problems, rows
 from tests.gateway_process import GatewayProcess, provider_environment
 from tests.simulator.process import Simulator
+from tests.stored import Stored
 
 SEED = int(os.environ.get("CRASH_SEED", "20261123"))
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "10"))
@@ -104,16 +105,19 @@ class House:
 
     simulator: Simulator
     data_dir: Path
+    environment: dict[str, str]
 
     def gateway(self) -> GatewayProcess:
-        environment = provider_environment(self.simulator.base_url) | {"AINFERA_SPEND_KILLSWITCH_USD": "1000"}
+        environment = (
+            self.environment | provider_environment(self.simulator.base_url) | {"AINFERA_SPEND_KILLSWITCH_USD": "1000"}
+        )
         return GatewayProcess(self.data_dir, environment | {"AINFERA_ATTEMPT_TIMEOUT_S": "5"})
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path, engine_environment: dict[str, str]) -> Iterator[House]:
     with Simulator(tmp_path) as simulator:
-        yield House(simulator, tmp_path / "data")
+        yield House(simulator, tmp_path / "data", engine_environment | {"AINFERA_WORKERS": "1"})
 
 
 def ready_again(house: House) -> GatewayProcess:
@@ -123,7 +127,7 @@ def ready_again(house: House) -> GatewayProcess:
     return gateway
 
 
-def check(house: House, database: Path, seen: Round) -> None:
+def check(house: House, database: Stored, seen: Round) -> None:
     """Right after the restart: recovery is over before the gateway calls itself ready."""
     assert house.simulator.wait_idle()
     attempts = [one.begin["attempt"] for one in house.simulator.seen()]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from ainfera_gateway.inference.neighbours import Neighbours
 from ainfera_gateway.inference.recover import Recovery
 from ainfera_gateway.ledger.laws import check
 from ainfera_gateway.storage.house_state import read_house_state
+from ainfera_gateway.storage.owner_file import OwnerFile
 from bench.calls import OpenAgent, ending, facts, opening
 from tests.storage.conftest import Store, run
 from tests.storage.units import AGENTS
@@ -25,6 +30,10 @@ from tests.storage.units import AGENTS
 ALICE = AGENTS[0]
 HOLD_PICOUSD = 8_000_000_000
 COST_PICOUSD = 4_000_000_000
+DIES_HOLDING = (
+    "import os, sys, pathlib; from ainfera_gateway.storage.owner_file import OwnerFile;"
+    "OwnerFile(pathlib.Path(sys.argv[1]), 'third').hold(); os.kill(os.getpid(), 9)"
+)
 only_postgres = pytest.mark.parametrize("engine_name", ["postgres"], indirect=True)
 
 
@@ -120,7 +129,7 @@ def test_what_every_process_spent_is_summed_by_day_exactly(store: Store) -> None
     assert store.value("SELECT SUM(day_spent_picousd) FROM wallets") == 5 * COST_PICOUSD
 
 
-def test_a_switch_by_hand_binds_the_next_transaction_of_every_process(store: Store) -> None:
+def test_a_switch_by_hand_binds_the_next_transaction_of_every_process(store: Store, tmp_path: Path) -> None:
     clock = SystemClock()
     mine = KillSwitch(clock, threshold_picousd=10**15, enabled=True, pinned=True)
     t1 = replace(opening(facts(ALICE)), gate=lambda by_hand: mine.refusal(pinned=False, by_hand=by_hand))
@@ -134,7 +143,7 @@ def test_a_switch_by_hand_binds_the_next_transaction_of_every_process(store: Sto
                 await recorder.submit(t1)
             await elsewhere.submit(ChangeKillSwitch(engaged=False, threshold_picousd=7 * 10**12))
             await recorder.submit(t1)
-            await Neighbours(recorder, store.reader(), mine, clock, "me").begin()
+            await Neighbours(recorder, store.reader(), mine, clock, owner="me", data_dir=tmp_path).begin()
 
     run(scenario())
     assert mine.figures() == (False, 0, 7 * 10**12)
@@ -166,3 +175,19 @@ def test_calls_a_minute_are_exact_whoever_admits_them(store: Store) -> None:
     assert run(scenario()) == [10, 1, 0, 1, 10]
     assert {(error.status, error.code) for error in refused} == {(429, "rate_limited")}
     assert min(int(error.headers["retry-after"]) for error in refused) >= 1
+
+
+def test_a_process_that_died_on_this_machine_is_known_at_once(tmp_path: Path) -> None:
+    mine, other = OwnerFile(tmp_path, "mine"), OwnerFile(tmp_path, "other")
+    mine.hold()
+    other.hold()
+    assert mine.dead() == other.dead() == []
+    died = subprocess.run([sys.executable, "-c", DIES_HOLDING, str(tmp_path)], check=False, timeout=30)
+    assert died.returncode == -signal.SIGKILL
+    assert mine.dead() == other.dead() == ["third"]
+    mine.forget("third")
+    assert other.dead() == []
+    other.release()
+    assert mine.dead() == []
+    mine.release()
+    assert list((tmp_path / "owners").iterdir()) == []

@@ -65,7 +65,6 @@ def serve_command(
         str | None, typer.Option(metavar="INTEGER", help="Processes that serve (PostgreSQL).", show_default="1")
     ] = None,
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
-    after: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Run the gateway until Ctrl-C or SIGTERM; running calls finish first."""
     settings = settings_of(
@@ -86,7 +85,7 @@ def serve_command(
     handler = configure(settings.log_level, known_secrets=known_secrets(settings, os.environ))
     try:
         if worker is not None:
-            _work(settings, WorkerFds.parse(worker), after)
+            _work(settings, WorkerFds.parse(worker))
         elif settings.workers > 1:
             _lead(settings, handler)
         else:
@@ -154,18 +153,17 @@ def _lead(settings: Settings, handler: JsonLineHandler) -> None:
         raise typer.Exit(status)
 
 
-def _work(settings: Settings, fds: WorkerFds, after: str) -> None:
-    """One of several workers, in place of the dead ``after``; the parent says that it is ready, when all are."""
+def _work(settings: Settings, fds: WorkerFds) -> None:
+    """One of several workers; the parent says that it is ready, when all are."""
     from ainfera_gateway.app import Gateway  # half a second of imports that no other command needs
 
-    gateway = Gateway(settings, os.environ, after=after)
+    gateway = Gateway(settings, os.environ)
 
     def on_ready(_port: int) -> None:
         configured = gateway.backends.configured
         reach = reach_of(gateway.catalog, configured)
         fds.say_ready(
             {
-                "owner": gateway.owner,
                 "url": gateway.public_url,
                 "models": list(reach.models),
                 "providers": sorted(configured),

@@ -80,7 +80,6 @@ class Workers:
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._ready: dict[int, dict[str, Any]] = {}
-        self._owners: dict[int, str] = {}
         self._said = False
         self._status = 0
 
@@ -135,7 +134,6 @@ class Workers:
             *self._arguments,
             "--worker",
             str(fds),
-            *(("--after", self._owners[number]) if number in self._owners else ()),
             pass_fds=(fds.listener, write, parent),
             start_new_session=True,
         )
@@ -145,9 +143,7 @@ class Workers:
             process.terminate()
         said = await asyncio.to_thread(_read_all, read)
         if said:
-            self._ready[number] = facts = json.loads(said)
-            # Whoever takes this place may settle at once what this one leaves open.
-            self._owners[number] = facts["owner"]
+            self._ready[number] = json.loads(said)
             if not self._said and len(self._ready) == self._count:
                 self._said = True
                 self._on_ready(self._ready[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -12,6 +13,7 @@ from ainfera_gateway.clock import Clock, utc_day
 from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.inference.leases import RENEW_S, ReleaseLease, RenewLease
 from ainfera_gateway.storage.house_state import read_house_state
+from ainfera_gateway.storage.owner_file import OwnerFile
 from ainfera_gateway.storage.recorder import Recorder
 
 LEARN_S = 0.25
@@ -23,23 +25,25 @@ _log = logging.getLogger("ainfera.neighbours")
 class Neighbours:
     """``begin`` before the first call, ``run`` meanwhile, ``end`` after the last. On SQLite there are no others."""
 
-    def __init__(self, recorder: Recorder, reader: Engine, killswitch: KillSwitch, clock: Clock, owner: str) -> None:
+    def __init__(
+        self, recorder: Recorder, reader: Engine, killswitch: KillSwitch, clock: Clock, *, owner: str, data_dir: Path
+    ) -> None:
         self._recorder = recorder
         self._reader = reader
         self._killswitch = killswitch
         self._clock = clock
         self._owner = owner
+        self._file = OwnerFile(data_dir, owner)
         self._alone = reader.dialect.name != "postgresql"
 
-    async def begin(self, after: str = "") -> None:
-        """Take the lease, end that of the dead process ``after``, read the switches.
+    async def begin(self) -> None:
+        """Take the lease, end those of the dead on this machine, read the switches.
 
         Raises what the recorder or the engine raises.
         """
         if not self._alone:
-            await self._recorder.submit(RenewLease(self._owner))
-            if after:
-                await self._recorder.submit(ReleaseLease(after))
+            await asyncio.to_thread(self._file.hold)
+            await self._renew()
         await self._learn()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -53,7 +57,7 @@ class Neighbours:
             try:
                 await self._learn()
                 if self._clock.monotonic_s() - renewed_s >= RENEW_S:
-                    await self._recorder.submit(RenewLease(self._owner))
+                    await self._renew()
                     renewed_s = self._clock.monotonic_s()
             except Exception:  # noqa: BLE001 - a database that is away now may be back the next time
                 _log.warning("the database could not be asked", exc_info=True, extra={"event": "neighbours_failed"})
@@ -66,6 +70,14 @@ class Neighbours:
             await self._recorder.submit(ReleaseLease(self._owner))
         except Exception:  # noqa: BLE001 - the process ends all the same
             _log.warning("the lease was not given back", exc_info=True, extra={"event": "lease_not_released"})
+            return
+        self._file.release()
+
+    async def _renew(self) -> None:
+        await self._recorder.submit(RenewLease(self._owner))
+        for owner in await asyncio.to_thread(self._file.dead):
+            await self._recorder.submit(ReleaseLease(owner))
+            self._file.forget(owner)
 
     async def _learn(self) -> None:
         day = utc_day(self._clock.now_us())
