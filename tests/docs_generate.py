@@ -22,7 +22,7 @@ MEANING = {
     "AINFERA_DATA_DIR": "where keys, the SQLite file and the local model lie",
     "AINFERA_DATABASE_URL": "`sqlite:///path` or `postgresql://…`; unset: `ainfera.db` in the data directory",
     "AINFERA_AUTO_MIGRATE": "1: `serve` migrates PostgreSQL too (SQLite is always migrated, after a backup)",
-    "AINFERA_WORKERS": "processes; this version serves with 1 and refuses more",
+    "AINFERA_WORKERS": "processes that serve the port; more than 1 needs PostgreSQL (`serve --workers`)",
     "AINFERA_INTERNAL_KEY": "the operator's key, for `/admin`, `/metrics` and what is closed to agents; unset: nobody",
     "AINFERA_DATA_KEY": "seals secrets at rest; unset: made in the data directory, readable by its owner alone",
     "AINFERA_PUBLIC_URL": "the address that answers name; unset: host and port",

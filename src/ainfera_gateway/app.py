@@ -26,6 +26,7 @@ from ainfera_gateway.catalog.model import Catalog
 from ainfera_gateway.catalog.overlay import with_overlay
 from ainfera_gateway.catalog.store import load_catalog
 from ainfera_gateway.clock import SystemClock
+from ainfera_gateway.control.claim_keys import claim_keys
 from ainfera_gateway.control.context import Control
 from ainfera_gateway.control.seed import seed as seed_catalog
 from ainfera_gateway.ids import new_id
@@ -125,6 +126,7 @@ class Gateway:
         await asyncio.to_thread(_prepare_schema, database, settings)
         self._reader = database.reader()
         self._recorder: Recorder = await open_recorder(database, seal, self._clock.now_us, self.owner)
+        await claim_keys(self._recorder, self._reader, keys)
         await seed_catalog(self._recorder, self._reader)
         self.catalog = self._load_catalog()
         with self._reader.connect() as connection:

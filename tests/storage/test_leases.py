@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from ainfera_gateway.audit.keys import KeyFileError, load_or_create_keys
 from ainfera_gateway.clock import SystemClock, utc_day
+from ainfera_gateway.control.claim_keys import claim_keys
 from ainfera_gateway.control.killswitch import ChangeKillSwitch
 from ainfera_gateway.errors import GatewayError
 from ainfera_gateway.inference.killswitch import KillSwitch
@@ -191,3 +193,20 @@ def test_a_process_that_died_on_this_machine_is_known_at_once(tmp_path: Path) ->
     assert mine.dead() == []
     mine.release()
     assert list((tmp_path / "owners").iterdir()) == []
+
+
+def test_a_gateway_with_other_keys_does_not_serve_the_database(store: Store, tmp_path: Path) -> None:
+    first, other = (load_or_create_keys(tmp_path / name) for name in ("first", "other"))
+
+    async def scenario() -> None:
+        async with store.recorder() as recorder:
+            for _ in range(2):
+                await claim_keys(recorder, store.reader(), first)
+            with pytest.raises(KeyFileError, match=r"chain_hmac\.key"):
+                await claim_keys(recorder, store.reader(), other)
+            with pytest.raises(KeyFileError, match="AINFERA_DATA_KEY"):
+                await claim_keys(recorder, store.reader(), replace(first, data_key=other.data_key))
+
+    run(scenario())
+    stored = str(store.rows("SELECT name, value FROM house_state"))
+    assert first.data_key.hex() not in stored
