@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -30,7 +31,28 @@ def engine_environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str
     if request.param == "sqlite":
         yield {}
         return
+    with _database(request) as url:
+        yield {"AINFERA_DATABASE_URL": url, "AINFERA_WORKERS": "2"}
+
+
+@pytest.fixture(scope="module")
+def further_environment(
+    request: pytest.FixtureRequest, engine_environment: dict[str, str]
+) -> Iterator[Callable[[], dict[str, str]]]:
+    """What each further gateway of the module is told: the same engine, a database of its own, one process."""
+    with ExitStack() as stack:
+
+        def make() -> dict[str, str]:
+            if not engine_environment:
+                return {}
+            return {"AINFERA_DATABASE_URL": stack.enter_context(_database(request)), "AINFERA_WORKERS": "1"}
+
+        yield make
+
+
+@contextmanager
+def _database(request: pytest.FixtureRequest) -> Iterator[str]:
     server: Postgres = request.getfixturevalue("postgres")
     name = server.create(request.getfixturevalue("postgres_template"))
-    yield {"AINFERA_DATABASE_URL": server.url(name), "AINFERA_WORKERS": "2"}
+    yield server.url(name)
     server.drop(name)

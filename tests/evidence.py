@@ -171,7 +171,7 @@ def _event(row: tuple[Any, ...]) -> AuditEvent:
     )
 
 
-def wait_settled(database: Stored, timeout_s: float = 15.0) -> None:
+def wait_settled(database: Stored, timeout_s: float = 60.0) -> None:
     """Return once no call is open; raises ``AssertionError`` when holds are still there after ``timeout_s``."""
     connection = StoredReader(database)
     end = time.monotonic() + timeout_s

@@ -75,10 +75,11 @@ class GatewayProcess:
         self.raw: list[str] = []
         self.url = ""
 
-    def start(self, timeout_s: float = 30.0) -> Self:
+    def start(self, timeout_s: float = 90.0) -> Self:
         command = [str(Path(sys.executable).parent / "ainfera-gateway"), "serve", "--port", str(self._port)]
         command += ["--data-dir", str(self.data_dir)]
         self._ready.clear()
+        self.url = ""
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._environment
         )
@@ -118,13 +119,13 @@ class GatewayProcess:
     def database(self) -> Stored:
         return self._environment.get("AINFERA_DATABASE_URL") or self.data_dir / "ainfera.db"
 
-    def stop(self, timeout_s: float = 45.0) -> int:
+    def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM; returns the exit code."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(timeout_s)
-        self._reader.join(5)
+        self._reader.join(30)
         assert self._process.stdout is not None
         self._process.stdout.close()
         return code
@@ -133,8 +134,8 @@ class GatewayProcess:
         """kill -9."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
-        self._reader.join(5)
+        self._process.wait(60)
+        self._reader.join(30)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -147,7 +148,7 @@ class GatewayProcess:
 
     def signup(self, handle: str, **more: Any) -> dict[str, Any]:
         """A new tenant and agent; the bundle of the contract."""
-        response = httpx.post(f"{self.url}/v1/agents/signup", json={"agent_handle": handle, **more}, timeout=30)
+        response = httpx.post(f"{self.url}/v1/agents/signup", json={"agent_handle": handle, **more}, timeout=60)
         assert response.status_code == 201, response.text
         bundle: dict[str, Any] = response.json()
         return bundle

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +31,24 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    def wait_until_left(self, name: str) -> None:
+        """A server process outlives its closed connection for a moment; one whose connection is open never goes."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            end_s = time.monotonic() + 30
+            while connection.execute("SELECT 1 FROM pg_stat_activity WHERE datname = %s", (name,)).fetchone():
+                assert time.monotonic() < end_s, f"a connection to {name} was left open"
+                time.sleep(0.01)
+
     def create(self, template: str | None = None) -> str:
         name = f"test_{next(_numbers)}"
+        if template is not None:
+            self.wait_until_left(template)
         self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
         return name
 
     def drop(self, name: str) -> None:
         # Without FORCE: a connection that a test left open fails it here.
+        self.wait_until_left(name)
         self.execute(f"DROP DATABASE {name}")
 
 

@@ -120,6 +120,13 @@ class CountingReader:
         return self._row
 
 
+class StoppedClock(SystemClock):
+    """No token comes back while a test goes on, however long it is held up."""
+
+    def monotonic_s(self) -> float:
+        return 1000.0
+
+
 class Visit:
     """One request at a door of its own, whose handlers do nothing but say that they were reached."""
 
@@ -129,7 +136,7 @@ class Visit:
         self.body_reads = 0
         self.reached = False
         self.caller: Any = None
-        clock = SystemClock()
+        clock = StoppedClock()
         handlers = dict.fromkeys({route.handler for route in ROUTES}, self._handler)
         settings = Settings(internal_key=INTERNAL_KEY)
         series = Series(Registry(), clock, version="0", providers=("openai",))

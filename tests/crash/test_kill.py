@@ -27,6 +27,8 @@ SEED = int(os.environ.get("CRASH_SEED", "20261123"))
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "10"))
 CALLERS = 24
 IN_FLIGHT_AT_LEAST = 16
+# How many answers are waited for, at least and at most, before the gateway is killed.
+ANSWERED = (5, 30)
 CHAT = "/v1/chat/completions"
 DIRECTIVES = (
     "pace=15",
@@ -83,7 +85,7 @@ async def load_until_killed(gateway: GatewayProcess, keys: list[str], dice: rand
     """Keep ``CALLERS`` calls open, then kill the gateway at a moment of the seed's choice."""
     seen = Round()
     names = iter(range(1_000_000))
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
 
         async def caller() -> None:
             while True:
@@ -91,7 +93,9 @@ async def load_until_killed(gateway: GatewayProcess, keys: list[str], dice: rand
                 await call(client, dice.choice(keys), name, body_of(dice, name), seen)
 
         tasks = [asyncio.create_task(caller()) for _ in range(CALLERS)]
-        await asyncio.sleep(dice.uniform(0.25, 1.0))
+        wanted = dice.randint(*ANSWERED)
+        while len(seen.answered) < wanted and not any(task.done() for task in tasks):
+            await asyncio.sleep(0.001)
         assert seen.in_flight >= IN_FLIGHT_AT_LEAST
         await asyncio.to_thread(gateway.kill)
         ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -111,7 +115,7 @@ class House:
         environment = (
             self.environment | provider_environment(self.simulator.base_url) | {"AINFERA_SPEND_KILLSWITCH_USD": "1000"}
         )
-        return GatewayProcess(self.data_dir, environment | {"AINFERA_ATTEMPT_TIMEOUT_S": "5"})
+        return GatewayProcess(self.data_dir, environment | {"AINFERA_ATTEMPT_TIMEOUT_S": "15"})
 
 
 @pytest.fixture
@@ -123,7 +127,7 @@ def house(tmp_path: Path, engine_environment: dict[str, str]) -> Iterator[House]
 def ready_again(house: House) -> GatewayProcess:
     """The gateway started anew on what the last one left."""
     gateway = house.gateway().start()
-    assert httpx.get(f"{gateway.url}/readyz", timeout=5).status_code == 200
+    assert httpx.get(f"{gateway.url}/readyz", timeout=60).status_code == 200
     return gateway
 
 
@@ -139,7 +143,7 @@ def check(house: House, database: Stored, seen: Round) -> None:
 
 def check_keys(gateway: GatewayProcess, house: House, seen: Round, dice: random.Random) -> None:
     """A call that was answered is answered the same; one that died with the gateway may be made again."""
-    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+    with httpx.Client(base_url=gateway.url, timeout=60) as client:
 
         def again(name: str) -> httpx.Response:
             headers = {"authorization": f"Bearer {seen.keys[name]}", "idempotency-key": name}
@@ -156,6 +160,7 @@ def check_keys(gateway: GatewayProcess, house: House, seen: Round, dice: random.
             assert again(name).status_code == 200
 
 
+@pytest.mark.timeout(600)
 def test_calls_survive_the_death_of_the_gateway(house: House) -> None:
     dice = random.Random(SEED)
     gateway = house.gateway().start()

@@ -150,7 +150,7 @@ class Books:
         return self.outcomes(agent_id)[position]
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Returns once ``condition`` holds; fails when it does not within the time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
@@ -159,8 +159,17 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 
 def sent_for(simulator: Simulator, books: Books, inference_id: str) -> list[Seen]:
-    """What the provider saw of a call, in order: each stored attempt must have left exactly once."""
-    seen = simulator.attempts()
+    """What the provider saw of an ended call, in order: each stored attempt must have left exactly once.
+
+    The provider writes the line of an answer's end after its last byte, so a caller may be here before that line.
+    """
     stored = [row["id"] for row in books.attempts(inference_id)]
+
+    def are_over() -> bool:
+        found = simulator.attempts()
+        return all(one.end is not None for attempt in stored for one in found.get(attempt, []))
+
+    eventually(are_over)
+    seen = simulator.attempts()
     assert all(len(seen.get(attempt, [])) == 1 for attempt in stored), "an attempt did not leave exactly once"
     return [seen[attempt][0] for attempt in stored]

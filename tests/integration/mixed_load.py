@@ -145,7 +145,7 @@ async def make_calls(url: str, keys: list[str], load: list[Wish]) -> Tally:
     tally = Tally()
     queue = list(reversed(load))
     limits = httpx.Limits(max_connections=CALLERS * 2, max_keepalive_connections=CALLERS)
-    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=100, limits=limits) as client:
 
         async def caller() -> None:
             while queue:

@@ -6,9 +6,15 @@ import json
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+from tests.integration.books import eventually
+
+_ESTABLISHED, _CLOSE_WAIT = "01", "08"
+"""As ``/proc/net/tcp`` writes these states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class RawStream:
             f"content-length: {len(data)}",
             *(f"{name}: {value}" for name, value in (headers or {}).items()),
         ]
-        self._socket = socket.create_connection((parts.hostname, parts.port or 80), timeout=20)
+        self._socket = socket.create_connection((parts.hostname, parts.port or 80), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
         self._held = b""
@@ -100,6 +106,13 @@ class RawStream:
         """Hang up."""
         self._socket.close()
 
+    def leave(self) -> None:
+        """Hang up, and wait until the other side has closed its end: from there on it knows."""
+        mine, theirs = self._socket.getsockname()[1], self._socket.getpeername()[1]
+        assert is_open(mine, theirs)
+        self.close()
+        eventually(lambda: not is_open(mine, theirs))
+
     def __enter__(self) -> Self:
         return self
 
@@ -107,3 +120,13 @@ class RawStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def is_open(remote: int, local: int) -> bool:
+    """Whether the socket on the ``local`` port of this machine still holds its connection to the ``remote`` port."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        here, there, state = line.split()[1:4]
+        ports = int(there.rpartition(":")[2], 16), int(here.rpartition(":")[2], 16)
+        if ports == (remote, local) and state in {_ESTABLISHED, _CLOSE_WAIT}:
+            return True
+    return False

@@ -33,7 +33,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await stream(scope, receive, send)
     elif path == "/hold":
         say("hold begins")
-        await asyncio.sleep(30)
+        await asyncio.sleep(600)
     else:
         await echo(scope, receive, send)
 
@@ -71,8 +71,8 @@ async def answer(send: Any, status: int, body: bytes) -> None:
 
 
 def main() -> None:
-    port, drain_s = int(sys.argv[1]), float(sys.argv[2])
-    limits = ServerLimits(head_timeout_s=0.5, head_bytes_max=16 * 1024, header_count_max=50, linger_s=0.5)
+    port, drain_s, head_timeout_s, linger_s = int(sys.argv[1]), *map(float, sys.argv[2:5])
+    limits = ServerLimits(head_timeout_s, head_bytes_max=16 * 1024, header_count_max=50, linger_s=linger_s)
     try:
         run_server(
             app,

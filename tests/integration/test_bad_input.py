@@ -143,7 +143,7 @@ def test_a_path_that_is_not_there(
 @both_dialects
 def test_no_key(gateway: GatewayProcess, simulator: Simulator, path: str) -> None:
     with unchanged(gateway, simulator):
-        response = httpx.post(gateway.url + path, content=with_(), headers=JSON)
+        response = httpx.post(gateway.url + path, content=with_(), headers=JSON, timeout=60)
     check_refusal(response, path, 401, "missing_api_key")
     assert response.headers["www-authenticate"] == "Bearer"
 
@@ -170,7 +170,7 @@ def test_a_wrong_key(
 ) -> None:
     shown = {name: value.encode("latin-1") for name, value in WRONG_KEYS[name](tenant["api_key"]).items()}
     with unchanged(gateway, simulator):
-        response = httpx.post(gateway.url + path, content=with_(), headers={**JSON, **shown})
+        response = httpx.post(gateway.url + path, content=with_(), headers={**JSON, **shown}, timeout=60)
     check_refusal(response, path, 401, "invalid_api_key")
 
 
@@ -180,7 +180,10 @@ def test_a_key_under_another_scheme_is_no_key(
 ) -> None:
     with unchanged(gateway, simulator):
         response = httpx.post(
-            gateway.url + path, content=with_(), headers={**JSON, "authorization": f"Basic {tenant['api_key']}"}
+            gateway.url + path,
+            content=with_(),
+            headers={**JSON, "authorization": f"Basic {tenant['api_key']}"},
+            timeout=60,
         )
     check_refusal(response, path, 401, "missing_api_key")
 

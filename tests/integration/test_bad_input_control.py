@@ -163,26 +163,30 @@ SIGNUPS: list[tuple[str, Any]] = [
 def test_a_signup_that_is_none(gateway: GatewayProcess, simulator: Simulator, field: str, value: Any) -> None:
     body = {"agent_handle": "never-made", field: value}
     with unchanged(gateway, simulator):
-        response = httpx.post(f"{gateway.url}/v1/agents/signup", json=body)
+        response = httpx.post(f"{gateway.url}/v1/agents/signup", json=body, timeout=60)
     check_native(response, 422, "validation_error", field)
 
 
 def test_a_signup_without_a_handle(gateway: GatewayProcess, simulator: Simulator) -> None:
     with unchanged(gateway, simulator):
-        response = httpx.post(f"{gateway.url}/v1/agents/signup", json={"metadata": {}})
+        response = httpx.post(f"{gateway.url}/v1/agents/signup", json={"metadata": {}}, timeout=60)
     check_native(response, 422, "validation_error", "agent_handle")
 
 
 @pytest.mark.parametrize("claim", [{"owner_handle": "somebody"}, {"owner_source": "github_user"}])
 def test_a_stranger_claims_no_owner(gateway: GatewayProcess, simulator: Simulator, claim: dict[str, str]) -> None:
     with unchanged(gateway, simulator):
-        response = httpx.post(f"{gateway.url}/v1/agents/signup", json={"agent_handle": "never-made", **claim})
+        response = httpx.post(
+            f"{gateway.url}/v1/agents/signup", json={"agent_handle": "never-made", **claim}, timeout=60
+        )
     check_native(response, 403, "forbidden", next(iter(claim)))
 
 
 def test_a_handle_is_taken_once(gateway: GatewayProcess, simulator: Simulator, tenant: dict[str, Any]) -> None:
     with unchanged(gateway, simulator):
-        response = httpx.post(f"{gateway.url}/v1/agents/signup", json={"agent_handle": tenant["agent_handle"]})
+        response = httpx.post(
+            f"{gateway.url}/v1/agents/signup", json={"agent_handle": tenant["agent_handle"]}, timeout=60
+        )
     check_native(response, 409, "handle_taken", "agent_handle")
 
 
@@ -315,9 +319,9 @@ def test_an_owner_is_no_operator(
 ) -> None:
     with unchanged(gateway, simulator):
         check_native(client.get(path), 401, "invalid_api_key")
-        check_native(httpx.get(gateway.url + path), 401, "missing_api_key")
+        check_native(httpx.get(gateway.url + path, timeout=60), 401, "missing_api_key")
         check_native(
-            httpx.get(gateway.url + path, headers={"x-ainfera-internal-key": INTERNAL_KEY + "x"}),
+            httpx.get(gateway.url + path, headers={"x-ainfera-internal-key": INTERNAL_KEY + "x"}, timeout=60),
             401,
             "missing_api_key",
         )

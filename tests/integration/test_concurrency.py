@@ -59,13 +59,39 @@ def encoded(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-async def at_once(url: str, key: str, bodies: list[dict[str, Any]], **headers: str) -> list[httpx.Response]:
-    """All calls in one moment, each on a connection of its own."""
+async def at_once(
+    url: str,
+    key: str,
+    bodies: list[dict[str, Any]],
+    *,
+    meanwhile: Callable[[int], None] = lambda _done: None,
+    **headers: str,
+) -> list[httpx.Response]:
+    """All calls in one moment, each on a connection of its own.
+
+    ``meanwhile`` is called again and again, with the number of calls that are answered, until all are.
+    """
     limits = httpx.Limits(max_connections=len(bodies))
     head = {"authorization": f"Bearer {key}", "content-type": "application/json", **headers}
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, headers=head) as client:
-        calls = [client.post(CHAT, content=encoded(body)) for body in bodies]
-        return list(await asyncio.gather(*calls))
+    async with httpx.AsyncClient(base_url=url, timeout=100, limits=limits, headers=head) as client:
+        calls = [asyncio.ensure_future(client.post(CHAT, content=encoded(body))) for body in bodies]
+        while not all(call.done() for call in calls):
+            await asyncio.to_thread(meanwhile, sum(call.done() for call in calls))
+            await asyncio.wait(calls, timeout=0.02)
+        return [call.result() for call in calls]
+
+
+def held_until(
+    simulator: Simulator, refused: int, condition: Callable[[], bool] = lambda: True
+) -> Callable[[int], None]:
+    """Lets the provider answer what it holds once so many calls were refused, and ``condition`` was true then."""
+
+    def meanwhile(done: int) -> None:
+        if done >= refused and condition():
+            for live in simulator.live():
+                simulator.ack(live["attempt"])
+
+    return meanwhile
 
 
 @contextmanager
@@ -103,12 +129,13 @@ def codes(responses: list[httpx.Response]) -> Counter[tuple[int, str]]:
 def test_a_wallet_that_pays_for_ten_admits_ten_of_two_hundred(
     gateway: GatewayProcess, simulator: Simulator, owner: Caller
 ) -> None:
-    body = body_of("go [[sim:slow=3000]]")
+    body = body_of("go [[sim:hold]]")
     hold = hold_of(body)
     agent = owner.with_balance(usd(PAID_FOR * hold + hold - 1))
     before = simulator.count()
     with watched(agent.books, agent.agent_id) as seen:
-        responses = asyncio.run(at_once(gateway.url, agent.key, [body] * CALLS))
+        let_go = held_until(simulator, CALLS - PAID_FOR, lambda: PAID_FOR in {count for count, _, _ in seen})
+        responses = asyncio.run(at_once(gateway.url, agent.key, [body] * CALLS, meanwhile=let_go))
     assert codes(responses) == {(200, ""): PAID_FOR, (402, "wallet_insufficient"): CALLS - PAID_FOR}
     assert simulator.count() - before == PAID_FOR, "only what was admitted left"
     assert max(count for count, _, _ in seen) == PAID_FOR
@@ -118,10 +145,11 @@ def test_a_wallet_that_pays_for_ten_admits_ten_of_two_hundred(
     assert agent.books.wallet(agent.agent_id)["held_picousd"] == 0
 
 
-def test_one_picousd_less_admits_one_less(gateway: GatewayProcess, owner: Caller) -> None:
-    body = body_of("go [[sim:slow=2000]]")
+def test_one_picousd_less_admits_one_less(gateway: GatewayProcess, simulator: Simulator, owner: Caller) -> None:
+    body = body_of("go [[sim:hold]]")
     agent = owner.with_balance(usd(PAID_FOR * hold_of(body) - 1))
-    responses = asyncio.run(at_once(gateway.url, agent.key, [body] * 40))
+    let_go = held_until(simulator, 40 - PAID_FOR + 1)
+    responses = asyncio.run(at_once(gateway.url, agent.key, [body] * 40, meanwhile=let_go))
     assert codes(responses)[200, ""] == PAID_FOR - 1
 
 
@@ -144,14 +172,15 @@ def test_a_wallet_is_emptied_to_the_last_call_and_never_below(gateway: GatewayPr
 def test_a_cap_is_exact_under_concurrency(
     cap: str, reason: str, gateway: GatewayProcess, simulator: Simulator, owner: Caller
 ) -> None:
-    body = body_of("go [[sim:slow=2500]]")
+    body = body_of("go [[sim:hold]]")
     hold = hold_of(body)
     agent = owner.with_balance("20")
     owner_of_it = Caller(gateway, {"agent_id": agent.agent_id, "tenant_id": owner.tenant_id, "api_key": owner.key})
     owner_of_it.set_policy(**{cap: usd(PAID_FOR * hold)})
     before = simulator.count()
     with watched(agent.books, agent.agent_id) as seen:
-        responses = asyncio.run(at_once(gateway.url, agent.key, [body] * 100))
+        let_go = held_until(simulator, 100 - PAID_FOR, lambda: PAID_FOR in {count for count, _, _ in seen})
+        responses = asyncio.run(at_once(gateway.url, agent.key, [body] * 100, meanwhile=let_go))
     assert codes(responses) == {(200, ""): PAID_FOR, (403, "spend_policy_exceeded"): 100 - PAID_FOR}
     refused = next(response for response in responses if response.status_code == 403)
     assert reason in refused.text
@@ -191,11 +220,14 @@ def test_an_agent_that_is_suspended_while_it_calls_finishes_what_was_admitted_an
     before = simulator.count()
 
     async def scenario() -> tuple[list[httpx.Response], list[httpx.Response]]:
-        running = asyncio.create_task(at_once(gateway.url, agent.key, [body_of("go [[sim:slow=700]]")] * 5))
+        running = asyncio.create_task(at_once(gateway.url, agent.key, [body_of("go [[sim:hold]]")] * 5))
         await asyncio.to_thread(eventually, lambda: simulator.count() == before + 5)
-        async with httpx.AsyncClient(base_url=gateway.url, headers={"authorization": f"Bearer {owner.key}"}) as client:
+        head = {"authorization": f"Bearer {owner.key}"}
+        async with httpx.AsyncClient(base_url=gateway.url, headers=head, timeout=60) as client:
             assert (await client.post(f"/v1/agents/{agent.agent_id}/suspend")).status_code == 200
         late = await at_once(gateway.url, agent.key, [body_of("late")] * 20)
+        for live in await asyncio.to_thread(simulator.live):
+            await asyncio.to_thread(simulator.ack, live["attempt"])
         return await running, late
 
     admitted, late = asyncio.run(scenario())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, provider_environment
 from tests.integration.books import cost_of_usage, eventually, sent_for
 from tests.integration.calls import NATIVE, OPENAI, TEXT, Caller, check_settled, messages_of
+from tests.integration.raw_stream import RawStream
 from tests.simulator.process import Simulator
 
 MODEL = "gpt-5-5"
@@ -19,6 +21,18 @@ KEY = {"idempotency-key": "the-same-again"}
 
 both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 both_dialects = pytest.mark.parametrize("path", [OPENAI, NATIVE], ids=["openai", "native"])
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    simulator: Simulator, tmp_path_factory: pytest.TempPathFactory, engine_environment: dict[str, str]
+) -> Iterator[GatewayProcess]:
+    """As everywhere, but what comes after the caller left is waited for as long as it takes."""
+    simulator.clear_script()  # another engine may have counted there already
+    environment = engine_environment | provider_environment(simulator.base_url)
+    environment |= {"AINFERA_DISCONNECT_DRAIN_S": "60"}
+    with GatewayProcess(tmp_path_factory.mktemp("gateway"), environment) as running:
+        yield running
 
 
 @pytest.fixture
@@ -84,8 +98,7 @@ def test_the_key_of_a_call_that_runs_is_in_flight(caller: Caller, simulator: Sim
         second = caller.call(text, model=MODEL, stream=True, headers=KEY)
         assert (second.status, second.error["code"]) == (409, "idempotency_in_flight")
         assert int(second.headers["retry-after"]) >= 1
-        while any(live["attempt"] == attempt for live in simulator.live()):
-            simulator.ack(attempt)
+        simulator.ack_to_the_end(attempt)
         first = running.read()
     assert caller.call(text, model=MODEL, stream=True, headers=KEY).body == first
     assert len(caller.books.outcomes(caller.agent_id)) == 1
@@ -163,13 +176,13 @@ def test_a_key_is_one_agent_s_own(caller: Caller, new_agent: Any) -> None:
 
 
 def test_a_caller_who_left_finds_the_whole_answer_under_its_key(caller: Caller, simulator: Simulator) -> None:
-    text = f"{TEXT} [[sim:pace=30]]"
+    text = f"{TEXT} [[sim:wait_ack]]"
     body = {"model": MODEL, "messages": messages_of(text), "stream": True}
-    with (
-        caller.gateway.client(caller.key) as client,
-        client.stream("POST", OPENAI, content=json.dumps(body), headers={**KEY, **JSON}) as leaving,
-    ):
-        next(leaving.iter_lines())
+    leaving = RawStream(caller.gateway.url, OPENAI, body, caller.key, KEY).open()
+    assert leaving.event() is not None
+    attempt = simulator.live()[-1]["attempt"]
+    leaving.leave()
+    simulator.ack_to_the_end(attempt)
     outcome = caller.books.outcome_of(caller.agent_id)
     assert (outcome["outcome_status"], outcome["usage_source"]) == ("client_cancelled", "provider")
     count, balance = simulator.count(), caller.balance

@@ -17,6 +17,8 @@ from tests.gateway_process import GatewayProcess, family_environment
 from tests.integration.mixed_load import LATE_REPEATS, Tally, make_calls, wishes
 from tests.simulator.process import Simulator
 
+# The load of this module is made by its first test.
+pytestmark = pytest.mark.timeout(600)
 CALLS = 1000
 AGENTS = 5
 SEED = 20261123
@@ -40,7 +42,7 @@ def aftermath(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) ->
         keys = [gateway.signup(f"mixed-{number}")["api_key"] for number in range(AGENTS)]
         tally = asyncio.run(make_calls(gateway.url, keys, wishes(CALLS, AGENTS, SEED)))
         wait_settled(gateway.database)
-        assert simulator.wait_idle(15)
+        assert simulator.wait_idle(60)
         assert gateway.stop() == 0
     seen = [one.begin["attempt"] for one in simulator.seen()]
     return Aftermath(gateway.database, seen, tally)

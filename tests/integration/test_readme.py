@@ -19,6 +19,8 @@ from ainfera_gateway.api import control_types
 from tests.gateway_process import INTERNAL_KEY, GatewayProcess
 from tests.simulator.process import Simulator
 
+# The session is run by the first test that needs it.
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 README_URL = "http://127.0.0.1:8000"
 PAGES = ("README.md", "docs/operations.md")
@@ -62,7 +64,7 @@ def paste(code: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AINFERA_", "OPENAI_"))}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_PROXY": "127.0.0.1"}
     environment["AINFERA_INTERNAL_KEY"] = INTERNAL_KEY
-    return subprocess.run(["bash", "-c", code], env=environment, capture_output=True, text=True, timeout=90)
+    return subprocess.run(["bash", "-c", code], env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

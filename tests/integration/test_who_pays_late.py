@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.gateway_process import GatewayProcess, provider_environment
@@ -21,31 +22,70 @@ from tests.integration.books import (
     sent_for,
 )
 from tests.integration.calls import NATIVE, OPENAI, TEXT, Caller, check_settled, messages_of
+from tests.integration.raw_stream import RawStream, is_open
 from tests.simulator.process import Seen, Simulator
 
 MODEL = "gpt-5-5"
 ROUTER = "ainfera-inference"
-DRAIN_S = 0.5
-_ESTABLISHED, _CLOSE_WAIT = "01", "08"
-"""As ``/proc/net/tcp`` writes these states."""
+DRAIN_S, PATIENT_S = "0.5", "60"
+STALLED_S = "3"
 JSON = {"content-type": "application/json"}
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
 def gateway(
     simulator: Simulator, tmp_path_factory: pytest.TempPathFactory, engine_environment: dict[str, str]
 ) -> Iterator[GatewayProcess]:
-    """As everywhere, but a provider that says nothing for a second has stalled, and a caller's drain is short."""
+    """As everywhere, but a caller's drain is short."""
     simulator.clear_script()  # another engine may have counted there already
     environment = engine_environment | provider_environment(simulator.base_url)
-    environment |= {"AINFERA_ATTEMPT_TIMEOUT_S": "1", "AINFERA_DISCONNECT_DRAIN_S": str(DRAIN_S)}
+    environment |= {"AINFERA_DISCONNECT_DRAIN_S": DRAIN_S}
     with GatewayProcess(tmp_path_factory.mktemp("gateway"), environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patient_gateway(
+    simulator: Simulator,
+    tmp_path_factory: pytest.TempPathFactory,
+    further_environment: Callable[[], dict[str, str]],
+) -> Iterator[GatewayProcess]:
+    """Here a caller's drain outlasts every answer."""
+    environment = further_environment() | provider_environment(simulator.base_url)
+    environment |= {"AINFERA_DISCONNECT_DRAIN_S": PATIENT_S}
+    with GatewayProcess(tmp_path_factory.mktemp("patient"), environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hasty_gateway(
+    simulator: Simulator,
+    tmp_path_factory: pytest.TempPathFactory,
+    further_environment: Callable[[], dict[str, str]],
+) -> Iterator[GatewayProcess]:
+    """Here a provider that says nothing for three seconds has stalled."""
+    environment = further_environment() | provider_environment(simulator.base_url)
+    environment |= {"AINFERA_ATTEMPT_TIMEOUT_S": STALLED_S}
+    with GatewayProcess(tmp_path_factory.mktemp("hasty"), environment) as running:
         yield running
 
 
 @pytest.fixture
 def caller(gateway: GatewayProcess, agent: dict[str, Any]) -> Caller:
     return Caller(gateway, agent)
+
+
+@pytest.fixture
+def patient(patient_gateway: GatewayProcess) -> Caller:
+    return Caller(patient_gateway, patient_gateway.signup(f"patient-{next(_numbers)}"))
+
+
+@pytest.fixture
+def hasty(hasty_gateway: GatewayProcess) -> tuple[Caller, Caller]:
+    names = (f"hasty-{next(_numbers)}", f"hasty-{next(_numbers)}")
+    one, other = (Caller(hasty_gateway, hasty_gateway.signup(name)) for name in names)
+    return one, other
 
 
 def estimate(text: str) -> int:
@@ -60,12 +100,23 @@ def estimate(text: str) -> int:
     "fault",
     [
         "error_after=4", "reset_after=4", "truncate=4", "truncate=no_finish", "truncate=in_json", "garbage=data pace=20",
-        "garbage=utf8 garbage_after=4 pace=20", "stall_after=4",
+        "garbage=utf8 garbage_after=4 pace=20",
     ],
 )  # fmt: skip
 def test_a_stream_that_breaks_costs_what_was_relayed(
     caller: Caller, simulator: Simulator, fault: str, model: str, path: str
 ) -> None:
+    break_off(caller, simulator, fault, model, path)
+
+
+def test_a_stream_that_stalls_costs_what_was_relayed(hasty: tuple[Caller, Caller], simulator: Simulator) -> None:
+    with ThreadPoolExecutor() as pool:
+        ways = [(MODEL, OPENAI), (ROUTER, NATIVE)]
+        list(pool.map(lambda one, way: break_off(one, simulator, "stall_after=4", *way), hasty, ways))
+
+
+def break_off(caller: Caller, simulator: Simulator, fault: str, model: str, path: str) -> None:
+    """One stream whose provider fails it after its first byte, and all that is to be known of it."""
     before, events = caller.balance, caller.event_count
     answer = caller.call(f"{TEXT} [[sim:{fault}]]", model=model, stream=True, path=path, max_tokens=60)
     assert answer.status == 200
@@ -113,15 +164,19 @@ def test_a_plain_answer_that_breaks_is_tried_again(caller: Caller, simulator: Si
     )
 
 
-@pytest.mark.parametrize("fault", ["stall", "stall_after=20"])
-def test_a_plain_answer_that_never_comes_costs_nothing(caller: Caller, fault: str) -> None:
-    before = caller.balance
-    answer = caller.call(f"{TEXT} [[sim:{fault}]]", model=MODEL, max_tokens=60)
-    assert (answer.status, answer.error["code"]) == (502, "provider_error")
-    check_settled(
-        caller, answer.inference_id, before=before, paid=0, status="failed_provider_error", source="none", attempts=2
-    )
-    assert {row["outcome"] for row in caller.books.attempts(answer.inference_id)} == {"timeout"}
+def test_a_plain_answer_that_never_comes_costs_nothing(hasty: tuple[Caller, Caller]) -> None:
+    def wait_in_vain(caller: Caller, fault: str) -> None:
+        before = caller.balance
+        answer = caller.call(f"{TEXT} [[sim:{fault}]]", model=MODEL, max_tokens=60)
+        assert (answer.status, answer.error["code"]) == (502, "provider_error")
+        check_settled(
+            caller, answer.inference_id, before=before, paid=0, status="failed_provider_error", source="none",
+            attempts=2,
+        )  # fmt: skip
+        assert {row["outcome"] for row in caller.books.attempts(answer.inference_id)} == {"timeout"}
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(wait_in_vain, hasty, ["stall", "stall_after=20"]))
 
 
 # ---- the caller leaves ----
@@ -160,20 +215,10 @@ class Leaving:
     def leave(self) -> None:
         """Hang up, and wait until the gateway has closed its side: from there on it knows."""
         ends = (self._address[1], int(self._client.base_url.port or 0))
-        assert _is_open(*ends)
+        assert is_open(*ends)
         self._answer.__exit__(None, None, None)
         self._client.close()
-        eventually(lambda: not _is_open(*ends))
-
-
-def _is_open(remote: int, local: int) -> bool:
-    """Whether the socket on the ``local`` port of this machine still holds its connection to the ``remote`` port."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        here, there, state = line.split()[1:4]
-        ports = int(there.rpartition(":")[2], 16), int(here.rpartition(":")[2], 16)
-        if ports == (remote, local) and state in {_ESTABLISHED, _CLOSE_WAIT}:
-            return True
-    return False
+        eventually(lambda: not is_open(*ends))
 
 
 def settled(caller: Caller, inference_id: str) -> None:
@@ -185,7 +230,6 @@ def settled(caller: Caller, inference_id: str) -> None:
 
 def only_attempt(caller: Caller, simulator: Simulator, inference_id: str) -> Seen:
     """The one attempt of a call, once the provider has done with it."""
-    eventually(lambda: all(seen.end is not None for seen in sent_for(simulator, caller.books, inference_id)))
     (seen,) = sent_for(simulator, caller.books, inference_id)
     return seen
 
@@ -226,11 +270,14 @@ def test_what_comes_after_the_caller_left_was_not_relayed(caller: Caller, simula
     check_settled(caller, stream.inference_id, before=before, paid=paid, status="client_cancelled", source="estimated")
 
 
-def test_a_caller_who_leaves_pays_the_usage_if_it_comes_within_the_drain(caller: Caller, simulator: Simulator) -> None:
-    before = caller.balance
-    stream = Leaving(caller, simulator, f"{TEXT} [[sim:pace=20]]")
+def test_a_caller_who_leaves_pays_the_usage_if_it_comes_within_the_drain(patient: Caller, simulator: Simulator) -> None:
+    caller, before = patient, patient.balance
+    stream = Leaving(caller, simulator, f"{TEXT} [[sim:wait_ack]]")
+    attempt = stream.attempt
+    simulator.ack(attempt)
     stream.read()
     stream.leave()
+    simulator.ack_to_the_end(attempt)
     settled(caller, stream.inference_id)
     seen = only_attempt(caller, simulator, stream.inference_id)
     assert seen.outcome == "complete"
@@ -241,9 +288,12 @@ def test_a_caller_who_leaves_pays_the_usage_if_it_comes_within_the_drain(caller:
 
 def test_a_caller_who_leaves_does_not_keep_an_endless_stream_running(caller: Caller, simulator: Simulator) -> None:
     caller.set_policy(per_call_cap_usd=None)
-    stream = Leaving(caller, simulator, f"{TEXT} [[sim:big=60000 ignore_max pace=1 per_event=20]]", max_tokens=60_000)
+    stream = Leaving(caller, simulator, f"{TEXT} [[sim:big=60000 ignore_max wait_ack]]", max_tokens=60_000)
+    attempt = stream.attempt
+    simulator.ack(attempt)
     stream.read()
     stream.leave()
+    simulator.ack_to_the_end(attempt)
     settled(caller, stream.inference_id)
     seen = only_attempt(caller, simulator, stream.inference_id)
     assert seen.outcome == "client_gone"
@@ -251,18 +301,22 @@ def test_a_caller_who_leaves_does_not_keep_an_endless_stream_running(caller: Cal
     assert caller.books.holds(caller.agent_id) == []
 
 
-def leave_plain(caller: Caller, text: str, model: str = MODEL) -> None:
-    """A plain call whose caller hangs up after 0.3 seconds."""
+def leave_plain(caller: Caller, simulator: Simulator, text: str, model: str = MODEL) -> None:
+    """A plain call whose caller hangs up while the provider is silent; what the provider holds back comes then."""
+    before = simulator.count()
     body = {"model": model, "messages": messages_of(text), "max_tokens": 60}
-    with caller.gateway.client(caller.key) as client, pytest.raises(httpx.ReadTimeout):
-        client.post(OPENAI, content=json.dumps(body), headers=JSON, timeout=0.3)
+    leaving = RawStream(caller.gateway.url, OPENAI, body, caller.key)
+    eventually(lambda: simulator.count() > before)
+    attempt = str(simulator.live()[-1]["attempt"])
+    leaving.leave()
+    simulator.ack(attempt)
 
 
 def test_a_plain_caller_who_leaves_pays_the_usage_if_it_comes_within_the_drain(
-    caller: Caller, simulator: Simulator
+    patient: Caller, simulator: Simulator
 ) -> None:
-    before = caller.balance
-    leave_plain(caller, f"{TEXT} [[sim:slow=600]]")
+    caller, before = patient, patient.balance
+    leave_plain(caller, simulator, f"{TEXT} [[sim:hold]]")
     inference_id = caller.books.outcome_of(caller.agent_id)["inference_id"]
     seen = only_attempt(caller, simulator, inference_id)
     assert seen.end is not None
@@ -273,25 +327,25 @@ def test_a_plain_caller_who_leaves_pays_the_usage_if_it_comes_within_the_drain(
 def test_a_plain_caller_who_leaves_a_slow_provider_pays_the_input(caller: Caller, simulator: Simulator) -> None:
     before = caller.balance
     text = f"{TEXT} [[sim:stall]]"
-    leave_plain(caller, text)
+    leave_plain(caller, simulator, text)
     inference_id = caller.books.outcome_of(caller.agent_id)["inference_id"]
     paid = cost_of(MODEL, estimate(text), 0)
     check_settled(caller, inference_id, before=before, paid=paid, status="client_cancelled", source="estimated")
     assert only_attempt(caller, simulator, inference_id).outcome == "client_gone"
 
 
-def test_a_caller_who_leaves_a_provider_that_fails_pays_nothing(caller: Caller, simulator: Simulator) -> None:
-    before = caller.balance
-    leave_plain(caller, f"{TEXT} [[sim:slow=600 500]]")
+def test_a_caller_who_leaves_a_provider_that_fails_pays_nothing(patient: Caller, simulator: Simulator) -> None:
+    caller, before = patient, patient.balance
+    leave_plain(caller, simulator, f"{TEXT} [[sim:hold 500]]")
     inference_id = caller.books.outcome_of(caller.agent_id)["inference_id"]
     check_settled(caller, inference_id, before=before, paid=0, status="client_cancelled", source="none")
     assert only_attempt(caller, simulator, inference_id).outcome == "error"
 
 
-def test_a_caller_who_leaves_starts_no_other_attempt(caller: Caller, simulator: Simulator) -> None:
-    leave_plain(caller, f"{TEXT} [[sim:slow=600 503 on=mistral-*]]", model=ROUTER)
-    inference_id = caller.books.outcome_of(caller.agent_id)["inference_id"]
-    assert only_attempt(caller, simulator, inference_id).begin["model"] == "mistral-large-3"
+def test_a_caller_who_leaves_starts_no_other_attempt(patient: Caller, simulator: Simulator) -> None:
+    leave_plain(patient, simulator, f"{TEXT} [[sim:hold 503 on=mistral-*]]", model=ROUTER)
+    inference_id = patient.books.outcome_of(patient.agent_id)["inference_id"]
+    assert only_attempt(patient, simulator, inference_id).begin["model"] == "mistral-large-3"
 
 
 # ---- the gateway dies ----
@@ -305,14 +359,11 @@ def test_a_call_whose_gateway_dies_is_the_house_s(simulator: Simulator, tmp_path
     before = caller.balance
     text = f"{TEXT} [[sim:{'stall_after=3' if stream else 'stall'}]]"
     body = {"model": MODEL, "messages": messages_of(text), "max_tokens": 60, "stream": stream}
-    with gateway.client(caller.key) as client:
-        count = simulator.count()
-        with (
-            pytest.raises(httpx.HTTPError),
-            client.stream("POST", OPENAI, content=json.dumps(body), headers=JSON, timeout=0.5) as answer,
-        ):
-            for _ in answer.iter_raw():
-                gateway.kill()
+    count = simulator.count()
+    with RawStream(gateway.url, OPENAI, body, caller.key) as waiting:
+        eventually(lambda: simulator.count() == count + 1)
+        if stream:
+            assert waiting.open().event() is not None
         gateway.kill()
     assert simulator.count() == count + 1
     (hold,) = caller.books.holds(caller.agent_id)
@@ -337,5 +388,6 @@ def test_a_call_whose_gateway_dies_is_the_house_s(simulator: Simulator, tmp_path
         assert Books(again.database).broken_laws() == {}
 
 
-def test_the_laws_hold_over_all_of_this(caller: Caller) -> None:
-    assert caller.books.broken_laws() == {}
+def test_the_laws_hold_over_all_of_this(caller: Caller, patient: Caller, hasty: tuple[Caller, Caller]) -> None:
+    for one in (caller, patient, *hasty):
+        assert one.books.broken_laws() == {}

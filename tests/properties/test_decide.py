@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from ainfera_gateway.catalog.model import Model
 from ainfera_gateway.catalog.price import Prices
-from ainfera_gateway.routing.decide import decide, refusal
-from ainfera_gateway.routing.decision import DecisionInputs
+from ainfera_gateway.routing.decide import decide
+from ainfera_gateway.routing.decision import DecisionInputs, Untold
 from ainfera_gateway.routing.explain import explain
+from ainfera_gateway.routing.refuse import refusal
 
 PROVIDERS = ("p", "q", "r")
 BRANDS = ("a", "b", "c", "d")
@@ -25,6 +26,7 @@ TASKS = ("reasoning", "code", "extraction", "chat", "tool_use", "embed", "genera
 # Few distinct values, so that ties and exact hits of a bound are common.
 quality = st.sampled_from(["0", "0.5", "0.52", "0.58", "0.68", "0.680", "0.7", "0.78", "0.88", "0.9", "1"]).map(Decimal)
 PRICES = (1, 333_333, 1_250_000, 5_000_000)
+SLUGS = st.sampled_from([f"m{number}" for number in range(12)])
 capability_sets = st.frozensets(st.sampled_from(CAPABILITIES))
 
 
@@ -32,7 +34,7 @@ def models(prices: Any, priors: Any, enabled: Any) -> Any:
     """Catalogs of up to eight models, sorted by nothing."""
     one = st.builds(
         Model,
-        slug=st.sampled_from([f"m{number}" for number in range(12)]),
+        slug=SLUGS,
         display_name=st.just("a model"),
         brand=st.sampled_from(BRANDS),
         provider=st.sampled_from(PROVIDERS),
@@ -67,6 +69,7 @@ any_request = st.builds(
     agentic_floor=st.sampled_from([None, Decimal(10), Decimal(15)]),
     preset=st.sampled_from([None, *PRESETS]),
     policy_preset=st.sampled_from([None, None, *PRESETS]),
+    uncarried=st.dictionaries(SLUGS, st.builds(Untold, st.sampled_from(["n", "stop"]), st.just("not here"))),
 )
 # Few gates close, so that most of these have a winner and the order decides.
 open_request = st.builds(
@@ -123,7 +126,12 @@ def failures(model: Model, asked: DecisionInputs) -> list[str]:
         ("not_enrolled_no_price", usd_in > 0 and usd_out > 0),
         ("not_enrolled_no_q_prior", model.prior is not None),
         ("m_allowed_veto", model.brand in asked.rulings and asked.rulings[model.brand][0]),
-        ("capability_missing", not (asked.needs - model.capabilities) and room <= model.context_window),
+        (
+            "capability_missing",
+            not (asked.needs - model.capabilities)
+            and room <= model.context_window
+            and model.slug not in asked.uncarried,
+        ),
         ("below_quality_floor", model.prior is None or Fraction(model.prior) >= floor_of(asked)),
         ("exceeds_budget_cap", budget is None or projected <= Fraction(budget, 10**12)),
         ("exceeds_latency_cap", latency is None or model.latency_ms is None or model.latency_ms <= latency),
@@ -190,6 +198,22 @@ def test_the_decision_agrees_with_the_oracle(asked: DecisionInputs) -> None:
     assert (decision.slug, [model.slug for model in decision.fallbacks], decision.rule_fired) == (slug, fallbacks, rule)
     assert (refusal(decision) is None) is (slug is not None)
     assert explain(decision).endswith(".")
+
+
+@settings(max_examples=200, deadline=None)
+@given(requests)
+def test_what_cannot_be_told_is_the_error_only_where_it_alone_stands_in_the_way(asked: DecisionInputs) -> None:
+    decision, (freely, *_) = decide(asked), oracle(msgspec.structs.replace(asked, uncarried={}))
+    error = refusal(decision)
+    if decision.slug is not None:
+        assert error is None
+    elif freely is None:
+        assert error is not None
+        assert (error.code, error.field) == (decision.rule_fired, None)
+    else:
+        assert error is not None
+        assert (error.status, error.code) == (422, "unsupported_content")
+        assert error.field == asked.uncarried[freely].field
 
 
 @settings(max_examples=100, deadline=None)

@@ -216,6 +216,24 @@ def told(draw: st.DrawFn, *, makers: frozenset[bool] = frozenset({True, False}))
     return [*events, MessageDelta(finish, "its own word")]  # type: ignore[arg-type]
 
 
+@law
+@given(st.lists(st.tuples(st.lists(WORDS, max_size=3), st.text("abc", min_size=1, max_size=3)), max_size=4))
+def test_each_signature_ends_its_own_block_of_reasoning(signed: list[tuple[list[str], str]]) -> None:
+    events: list[StreamEvent] = []
+    for texts, signature in signed:
+        events += [*map(ThinkingDelta, texts), ThinkingDelta("", signature)]
+    said = [(block.text, block.signature) for block in fold(events).blocks if isinstance(block, AnsweredThinking)]
+    # An empty fragment says nothing, so it begins no block either.
+    assert said == [("".join(texts), signature) for texts, signature in signed]
+
+
+@law
+@given(st.lists(st.text("abc", min_size=1, max_size=2), min_size=1, max_size=4))
+def test_neighbours_of_a_signature_alone_stay_apart(signatures: list[str]) -> None:
+    blocks = fold([ThinkingDelta("", signature) for signature in signatures]).blocks
+    assert blocks == tuple(AnsweredThinking("", signature) for signature in signatures)
+
+
 def heard(stream: bytes) -> tuple[list[StreamEvent], int]:
     reader, decoder = StreamReader(), EventDecoder()
     frames = reader.feed(stream) + reader.close()

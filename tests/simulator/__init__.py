@@ -57,6 +57,7 @@ An unknown directive is refused with 400, code `simulator_directive`.
 
 Before the answer:
     slow=MS             waits before the first byte
+    hold                waits before the first byte, status or reset for a GET /_ack?attempt=ID
     429, 500, ...       this status (100 to 599), with retry_after=TEXT, location=URL and
                         form=openai|anthropic|html|empty|array|xai|text (default: the provider's own);
                         Anthropic's 429 has retry-after 1 unless told

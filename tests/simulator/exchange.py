@@ -184,6 +184,8 @@ class Exchange:
 
     async def _answer(self) -> str:
         acts, connection = self.acts, self.connection
+        if acts.hold:
+            await self._wait_acks(1)
         if acts.slow:
             await connection.wait(seconds=acts.slow / 1000)
         if acts.stall_after == -1:
@@ -289,7 +291,11 @@ class Exchange:
     async def _wait_turn(self) -> None:
         if self.acts.pace:
             await self.connection.wait(seconds=self.acts.pace / 1000)
-        while self.acts.wait_ack and self._gate.acks < self.sent:
+        if self.acts.wait_ack:
+            await self._wait_acks(self.sent)
+
+    async def _wait_acks(self, count: int) -> None:
+        while self._gate.acks < count:
             self._gate.waiting = asyncio.get_running_loop().create_future()
             await self.connection.wait(until=self._gate.waiting)
 

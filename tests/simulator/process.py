@@ -60,7 +60,7 @@ class Simulator:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
 
-    def start(self, timeout_s: float = 15.0) -> Self:
+    def start(self, timeout_s: float = 60.0) -> Self:
         """Returns once the simulator listens. Raises `RuntimeError` when it does not within the time."""
         process = subprocess.Popen(self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._process = process
@@ -131,23 +131,28 @@ class Simulator:
         self.control("DELETE", "/_script")
 
     def ack(self, attempt: str) -> dict[str, Any]:
-        """Lets a `wait_ack` stream send its next event. Returns `{attempt, acks, sent}`."""
+        """Lets a `wait_ack` stream send its next event, or a `hold` begin. Returns `{attempt, acks, sent}`."""
         return cast("dict[str, Any]", self.control("GET", "/_ack?" + urlencode({"attempt": attempt}))[1])
+
+    def ack_to_the_end(self, attempt: str) -> None:
+        """Acknowledges until the attempt has ended, one way or the other."""
+        while any(live["attempt"] == attempt for live in self.live()):
+            self.ack(attempt)
 
     def live(self) -> list[dict[str, Any]]:
         """The open attempts: `{attempt, request, sent}`."""
         return cast("list[dict[str, Any]]", self.control("GET", "/_live")[1])
 
-    def wait_idle(self, timeout_s: float = 5.0) -> bool:
+    def wait_idle(self, timeout_s: float = 30.0) -> bool:
         """True once no attempt is open, so that every line of the log is there; False after `timeout_s`."""
         path = f"/_idle?timeout_ms={int(timeout_s * 1000)}"
-        return bool(self.control("GET", path, timeout_s=timeout_s + 5)[1]["idle"])
+        return bool(self.control("GET", path, timeout_s=timeout_s + 30)[1]["idle"])
 
     def count(self) -> int:
         """POSTs logged since the process started."""
         return int(self.control("GET", "/log/count")[1]["attempts"])
 
-    def control(self, method: str, path: str, value: object = None, *, timeout_s: float = 10.0) -> tuple[int, Any]:
+    def control(self, method: str, path: str, value: object = None, *, timeout_s: float = 30.0) -> tuple[int, Any]:
         """One request to a control path; returns status and decoded JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
@@ -163,7 +168,7 @@ class Simulator:
             return 0
         if process.poll() is None:
             how(process)
-        code = process.wait(timeout=10)
+        code = process.wait(timeout=60)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()

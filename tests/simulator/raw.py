@@ -48,7 +48,7 @@ def request_bytes(
 
 
 def connect(simulator: Simulator) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", simulator.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", simulator.port), timeout=60)
 
 
 def raw(

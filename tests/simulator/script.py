@@ -32,6 +32,7 @@ class Acts:
     retry_after: str | None = None
     form: str | None = None
     location: str | None = None
+    hold: bool = False
     slow: int = 0
     pace: int = 0
     stall_after: int | None = None

@@ -117,7 +117,7 @@ def run(coroutine: Any) -> Any:
     """Run one test's coroutine on a loop of its own, bounded."""
 
     async def bounded() -> Any:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             return await coroutine
 
     return asyncio.run(bounded())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from itertools import pairwise
 from typing import Any
 
@@ -79,21 +80,37 @@ def test_appends_during_integration_are_neither_lost_nor_doubled(store: Store) -
     assert len(positions(store)) == 1000
 
 
-def test_an_event_is_positioned_within_a_second(store: Store) -> None:
+def test_an_event_is_positioned_in_the_next_turn_and_turns_come_within_a_second(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = 0, 0
+    run_once = Integrator.run_once
+
+    async def counted(self: Integrator) -> int:
+        nonlocal begun, ended
+        begun += 1
+        given = await run_once(self)
+        ended = begun
+        return given
+
+    monkeypatch.setattr(Integrator, "run_once", counted)
+
     async def scenario() -> None:
         async with store.recorder() as recorder:
             stop = asyncio.Event()
             running = asyncio.create_task(Integrator(recorder, store.reader()).run(stop))
-            for number in range(3):
+            for number in range(1, 4):
                 await recorder.submit(Append(ALICE))
-                async with asyncio.timeout(1):
-                    while await asyncio.to_thread(store.value, "SELECT COUNT(*) FROM log_positions") <= number:
-                        await asyncio.sleep(0.01)
+                following = begun + 1
+                while ended < following:
+                    await asyncio.sleep(0.01)
+                assert await asyncio.to_thread(store.value, "SELECT COUNT(*) FROM log_positions") == number
             stop.set()
             await running
 
     run(scenario())
     assert len(positions(store)) == 3
+    assert inspect.signature(Integrator.run).parameters["interval_s"].default < 1
 
 
 def test_two_integrators_give_each_event_one_position(store: Store) -> None:

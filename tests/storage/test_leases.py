@@ -59,11 +59,11 @@ def test_a_living_process_keeps_its_calls_and_a_dead_one_does_not(store: Store) 
             await recorder.submit(t1)
             recovery = Recovery(recorder, store.reader(), owner="ours", live=set())
             assert await recovery.run_once() == 0
-            age_leases(store, LEASE_S - 3)
-            assert await recovery.run_once() == 0
-            await recorder.submit(RenewLease("theirs"))
-            age_leases(store, LEASE_S - 3)
-            assert await recovery.run_once() == 0, "renewed in between"
+            # Together more than a lease, and what is left of one outlasts whatever holds this test up.
+            for _ in range(3):
+                age_leases(store, LEASE_S * 0.4)
+                assert await recovery.run_once() == 0
+                await recorder.submit(RenewLease("theirs"))
             age_leases(store, LEASE_S)
             assert living(store.reader()) == frozenset()
             assert await recovery.run_once() == 1
@@ -184,7 +184,7 @@ def test_a_process_that_died_on_this_machine_is_known_at_once(tmp_path: Path) ->
     mine.hold()
     other.hold()
     assert mine.dead() == other.dead() == []
-    died = subprocess.run([sys.executable, "-c", DIES_HOLDING, str(tmp_path)], check=False, timeout=30)
+    died = subprocess.run([sys.executable, "-c", DIES_HOLDING, str(tmp_path)], check=False, timeout=100)
     assert died.returncode == -signal.SIGKILL
     assert mine.dead() == other.dead() == ["third"]
     mine.forget("third")

@@ -34,7 +34,7 @@ class Gate:
 
     def apply(self, _page: Page) -> None:
         self.entered.set()
-        assert self.leave.wait(10)
+        assert self.leave.wait(60)
 
 
 async def as_one_group(recorder: Any, units: list[Any], *, queued: int | None = None) -> list[Any]:

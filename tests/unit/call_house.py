@@ -174,6 +174,7 @@ class Rooms:
             attempt_timeout_s=30,
             call_timeout_s=60,
             drain_s=0.05,
+            rate_limit_rpm=0,
             live=set(),
         )
 

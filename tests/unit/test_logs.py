@@ -296,10 +296,10 @@ def test_a_longer_known_secret_goes_before_a_shorter_one_inside_it() -> None:
     ],
 )
 def test_no_text_holds_the_scrubber_up(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     scrub_text(text)
-    # Linear matching takes some milliseconds for these; backtracking takes minutes.
-    assert time.perf_counter() - started < 2
+    # Linear matching takes some milliseconds of work for these; backtracking takes minutes.
+    assert time.thread_time() - started < 10
 
 
 def test_lines_are_bounded() -> None:

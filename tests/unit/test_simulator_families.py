@@ -210,7 +210,7 @@ def test_official_sdk_reads_every_family(simulator: Simulator) -> None:
     for family in sorted(PATHS):
         base = simulator.root_url + FAMILY_PATHS[family.upper()]
         headers: Any = {"Authorization": openai.Omit(), "api-key": "k"} if family == "azure" else {}
-        with openai.OpenAI(api_key="k", base_url=base, max_retries=0, timeout=5) as client:
+        with openai.OpenAI(api_key="k", base_url=base, max_retries=0, timeout=60) as client:
             streamed = client.chat.completions.create(model="m", messages=ask("hi"), stream=True, extra_headers=headers)
             text = "".join(c.choices[0].delta.content or "" for c in streamed if c.choices)
         assert text == "Echo of message 1: hi", family

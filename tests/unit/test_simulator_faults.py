@@ -39,7 +39,7 @@ def simulator(shared: Simulator) -> Iterator[Simulator]:
 
 @pytest.fixture
 def client(simulator: Simulator) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(api_key="sk-simulated-abcd", base_url=simulator.base_url, max_retries=0, timeout=5) as made:
+    with openai.OpenAI(api_key="sk-simulated-abcd", base_url=simulator.base_url, max_retries=0, timeout=60) as made:
         yield made
 
 
@@ -134,8 +134,10 @@ def test_stalls_until_the_client_leaves(simulator: Simulator, directive: str, se
     body = {"model": "m", "stream": stream, "messages": ask(f"[[sim:{directive}]]")}
     with connect(simulator) as sock:
         sock.sendall(request_bytes(simulator, body, "stalled"))
-        sock.settimeout(0.15)
         received = b""
+        while seen_bytes and not (received.count(b"data: ") == 2 if stream else received.partition(b"\r\n\r\n")[2]):
+            received += sock.recv(65536)
+        sock.settimeout(0.15)
         with pytest.raises(TimeoutError):
             while True:
                 received += sock.recv(65536)

@@ -39,7 +39,7 @@ def simulator(shared: Simulator) -> Iterator[Simulator]:
 @pytest.fixture
 def client(simulator: Simulator) -> Iterator[openai.OpenAI]:
     base = f"{simulator.root_url}/openai/v1"
-    with openai.OpenAI(api_key="sk-simulated", base_url=base, max_retries=0, timeout=5) as made:
+    with openai.OpenAI(api_key="sk-simulated", base_url=base, max_retries=0, timeout=60) as made:
         yield made
 
 

@@ -61,7 +61,6 @@ CONVERSATIONS: dict[str, Conversation] = {
                 Document(data="JVBERi0=", media_type="application/pdf", name="report.pdf"),
                 Document(data="JVBERi0=", media_type="application/pdf"),
                 Document(url="https://example.com/b.pdf"),
-                Document(file_id="file-123"),
                 Document(text="Zürich", name="A note"),
             ),
         )

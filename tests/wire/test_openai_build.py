@@ -229,7 +229,6 @@ def test_a_choice_without_tools_chooses_nothing(mode: Any) -> None:
             terms(drop_fields=frozenset({"response_format"})),
             "response_format",
         ),
-        (Conversation(turns=(Turn("user", (Document(file_id="f"),)),)), terms("mistral"), "messages[0].content[0]"),
         (
             Conversation(turns=(Turn("system", (Text("s"),)), Turn("user", (Text("a"), Document(url="u"))))),
             terms(),

@@ -72,8 +72,8 @@ def part(sent: dict[str, Any]) -> Any:
             Document(data="aGk=", media_type="text/plain"),
         ),
         (
-            {"type": "file", "file": {"file_id": "file-1"}, "cache_control": MARK},
-            Document(file_id="file-1", cache=MARKED),
+            {"type": "file", "file": {"file_id": "https://p.example/a.pdf"}, "cache_control": MARK},
+            Document(url="https://p.example/a.pdf", cache=MARKED),
         ),
         ({"type": "file", "file": {"file_id": "https://p.example/a.pdf"}}, Document(url="https://p.example/a.pdf")),
         ({"type": "file", "file": {"file_data": "https://p.example/a.pdf"}}, Document(url="https://p.example/a.pdf")),
@@ -81,6 +81,13 @@ def part(sent: dict[str, Any]) -> Any:
 )
 def test_every_part(sent: dict[str, Any], canonical: Any) -> None:
     assert part(sent) == canonical
+
+
+def test_the_id_of_a_file_whose_data_is_sent_is_named() -> None:
+    file = {"file_id": "file-1", "file_data": "data:application/pdf;base64,JVBE"}
+    said = read([{"role": "user", "content": [{"type": "file", "file": file}]}])
+    assert said.turns[0].parts == (Document(data="JVBE", media_type="application/pdf"),)
+    assert said.unread == ("messages[0].content[0].file.file_id",)
 
 
 def test_roles_and_names() -> None:
@@ -361,6 +368,14 @@ def test_whatever_has_no_place_is_named() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].file"),
         ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "messages[0].content[0].file"),
         ({"messages": [{"role": "user", "content": [{"type": "file", "file": 5}]}]}, "messages[0].content[0].file"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]},
+            "messages[0].content[0].file.file_id",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]},
+            "messages[0].content[0].file_id",
+        ),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tool_choice": "maybe"}, "tool_choice"),
         ({"tool_choice": {"type": "function"}}, "tool_choice"),

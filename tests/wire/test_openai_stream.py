@@ -293,8 +293,37 @@ def test_usage_beside_text_is_stated_once_for_who_asked(cumulative: bool) -> Non
     asked = relayed(stream, include_usage=True, model="m")
     assert asked.count(b'"prompt_tokens"') == 1
     assert b'"usage":null,"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]' in asked
-    end = json.loads(asked.removesuffix(DONE).rsplit(b"data: ", 1)[1])
-    assert (end["choices"], end["usage"], "ainfera" in end) == ([], json.loads(usage), True)
+    assert b'"choices":[],"usage":%b,"ainfera":{' % usage in asked.removesuffix(DONE).rsplit(b"data: ", 1)[1]
+
+
+def ends_in(usage: bytes, settled: Usage | None = None) -> bytes:
+    """The usage of the closing chunk where the provider states ``usage`` beside the finish reason."""
+    finish = b'data: {"model":"up","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":%b}\n\n'
+    asked = relayed(finish.replace(b"%b", usage) + DONE, include_usage=True, usage=settled)
+    assert asked.startswith(finish.replace(b"%b", b"null").replace(b'"up"', b'"gpt-5-5"'))
+    return asked.removesuffix(DONE).rsplit(b'"choices":[],"usage":', 1)[1].split(b',"ainfera":', 1)[0]
+
+
+def test_the_closing_usage_is_the_providers_own_bytes() -> None:
+    usage = b'{ "cost":1.50E-3, "prompt_tokens":3,"note":"\\ud800","completion_tokens":2.0, "nan": NaN }'
+    assert ends_in(usage) == usage
+
+
+def test_usage_on_several_lines_stays_one_event() -> None:
+    assert ends_in(b'{"prompt_tokens":3,\ndata: "completion_tokens":2}') == b'{"prompt_tokens":3,"completion_tokens":2}'
+
+
+def test_where_more_was_settled_than_was_said_last_both_are_told() -> None:
+    said = b'{"note":"\\ud800","completion_tokens":2,"completion_tokens_details":{"of_its_own":[1]}}'
+    settled = Usage(3, 2, reasoning_tokens=1)
+    assert ends_in(said, settled) == (
+        b'{"note":"\\ud800","completion_tokens":2,"completion_tokens_details":{"of_its_own":[1],"reasoning_tokens":1},'
+        b'"prompt_tokens":3,"total_tokens":5}'
+    )
+
+
+def test_usage_that_reports_nothing_beside_a_finish_is_null_too() -> None:
+    assert ends_in(b"{}", Usage(3, 2)) == b'{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}'
 
 
 def test_failures_are_never_relayed_but_written_in_our_own_words() -> None:

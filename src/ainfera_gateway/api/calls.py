@@ -14,8 +14,9 @@ from ainfera_gateway.api.context import RequestContext, context_of
 from ainfera_gateway.canonical.dialect import Dialect
 from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.errors import GatewayError
+from ainfera_gateway.inference.asked import Asked, Origin
 from ainfera_gateway.inference.dispatch import House
-from ainfera_gateway.inference.prepare import Asked, Origin, Planner
+from ainfera_gateway.inference.prepare import Planner
 from ainfera_gateway.inference.records import IdempotencyHit
 from ainfera_gateway.inference.replay import refuse_or_open
 from ainfera_gateway.inference.run import CallerLeftError, CallRun

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ainfera_gateway.api.asgi import Receive, Scope, Send, answer, read_body
 from ainfera_gateway.api.calls import caller_of, of_the_dialect, read_request
 from ainfera_gateway.api.context import context_of
+from ainfera_gateway.inference.asked import Origin
 from ainfera_gateway.inference.count import TokenCounter
-from ainfera_gateway.inference.prepare import Origin
 from ainfera_gateway.settings import BODY_BYTES_MAX
 from ainfera_gateway.wire.anthropic_messages.count import count_answer
 from ainfera_gateway.wire.anthropic_messages.request import parse_count_tokens

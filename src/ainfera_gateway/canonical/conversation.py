@@ -31,13 +31,15 @@ class Image(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True):
-    """A document by ``url``, by a provider's ``file_id``, as base64 ``data``, or as plain ``text``; ``name`` its title."""
+    """A document by ``url``, as base64 ``data``, or as plain ``text``; ``name`` its title.
+
+    There is none by a provider's own id: it names something at that provider alone, and is refused where it is read.
+    """
 
     url: str | None = None
     data: str | None = None
     media_type: str | None = None
     text: str | None = None
-    file_id: str | None = None
     name: str | None = None
     cache: bytes | None = None
 

@@ -108,7 +108,9 @@ class Workers:
             started_s = asyncio.get_running_loop().time()
             status, was_ready = await self._one(number, parent)
             if self._stopping.is_set():
-                self._status = self._status or abs(status)
+                # One that was still starting had no handler yet: the signal itself ended it, and nothing was lost.
+                unheard = not was_ready and -status in (signal.SIGTERM, signal.SIGINT)
+                self._status = self._status or (0 if unheard else abs(status))
                 return
             if not was_ready and not self._said:
                 # It cannot start at all, and has said why: neither could the next.

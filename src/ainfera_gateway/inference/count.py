@@ -9,8 +9,9 @@ import asyncio
 import logging
 
 from ainfera_gateway.ids import new_id
+from ainfera_gateway.inference.asked import Origin
 from ainfera_gateway.inference.plan import Target
-from ainfera_gateway.inference.prepare import Origin, Planner
+from ainfera_gateway.inference.prepare import Planner
 from ainfera_gateway.providers.backend import Backends
 from ainfera_gateway.providers.http import UpstreamClient, UpstreamError
 from ainfera_gateway.wire.anthropic_messages.count import count_tokens_body, read_count

@@ -3,64 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import msgspec
 from sqlalchemy import Engine, select
 
-from ainfera_gateway.agents.caller import Caller
-from ainfera_gateway.canonical.conversation import UnsupportedError
 from ainfera_gateway.canonical.request import ChatRequest
 from ainfera_gateway.catalog.model import Catalog, Model
 from ainfera_gateway.clock import Clock
 from ainfera_gateway.errors import GatewayError
-from ainfera_gateway.ids import new_id, random_bytes
+from ainfera_gateway.ids import new_id
+from ainfera_gateway.inference.asked import Asked, Origin
+from ainfera_gateway.inference.call_facts import call_facts
+from ainfera_gateway.inference.carried import uncarried
 from ainfera_gateway.inference.facts import AgentFacts, Facts
 from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.inference.plan import CallPlan, Target
-from ainfera_gateway.inference.records import CallFacts, IdempotencyHit
+from ainfera_gateway.inference.records import IdempotencyHit
 from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.reserve import IDEMPOTENCY_TTL_US, agent_not_active
-from ainfera_gateway.inference.terms import terms_of
-from ainfera_gateway.ledger.estimate import input_tokens
-from ainfera_gateway.ledger.hold import ask
+from ainfera_gateway.inference.weigh import estimated_input, target_of
 from ainfera_gateway.limits import Buckets
 from ainfera_gateway.metrics.series import Series
 from ainfera_gateway.policy.verdicts import Verdict, rulings
 from ainfera_gateway.providers.backend import Backends
-from ainfera_gateway.routing.aliases import ROUTER_SLUG, Resolved, resolve
-from ainfera_gateway.routing.decide import decide, others, pinned, refusal
-from ainfera_gateway.routing.decision import Decision, DecisionInputs, canonical_bytes
+from ainfera_gateway.routing.aliases import Resolved, resolve
+from ainfera_gateway.routing.decide import decide, others, pinned
+from ainfera_gateway.routing.decision import Decision, DecisionInputs
+from ainfera_gateway.routing.refuse import refusal
 from ainfera_gateway.settings import Settings
 from ainfera_gateway.storage.tables import idempotency_keys
 from ainfera_gateway.wire.parsed import Parsed
-from ainfera_gateway.wire.passages import crosses, open_passage
-
-_MEDIA_TOKENS = 2_000
-_AN_HOUR = frozenset({"cache_write_1h"})
-"""The price of input kept for an hour is held only for a request that asks for that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who asks, under which trace, and what of the request's head belongs to its dialect."""
-
-    caller: Caller
-    trace_id: str
-    span_id: str
-    forwarded: Mapping[str, str] = field(default_factory=dict)
-    query: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked; with the hash of the Idempotency-Key and the fingerprint of the request, if a key came along."""
-
-    parsed: Parsed
-    key_hash: str | None = None
-    fingerprint: str = ""
 
 
 @dataclass(slots=True)
@@ -98,16 +71,17 @@ class Planner:
         if stopped is None:
             self._limit(agent.agent_id, headers)
         tokens = estimated_input(asked.parsed)
-        decision, targets, uncarried = self._routed(agent, asked.parsed, resolved, tokens, ids[0])
-        facts = self._facts(origin, asked, agent, decision, ids)
-        refused = stopped or uncarried or refusal(decision) or self._one_choice(decision, request)
+        decision = self._decide(agent, asked.parsed, resolved, tokens, ids[0])
+        facts = call_facts(origin, asked, agent, decision, ids)
+        refused = stopped or refusal(decision)
         if refused is not None:
             await self.refusals.note(facts, refused)
             raise refused
+        serving = [model for model in (decision.chosen, *decision.fallbacks) if model is not None]
         return CallPlan(
             facts,
             asked.parsed,
-            targets,
+            tuple([target_of(model, request, tokens, resolved.upstream) for model in serving]),
             self._baseline(),
             headers["x-ainfera-audit-url"],
             is_pinned,
@@ -127,7 +101,7 @@ class Planner:
         tokens = estimated_input(parsed)
         if resolved.routed:
             return None, tokens
-        return self._target(self.catalog.models[resolved.slug], parsed.request, tokens, resolved.upstream), tokens
+        return target_of(self.catalog.models[resolved.slug], parsed.request, tokens, resolved.upstream), tokens
 
     async def _admit(
         self, origin: Origin, request: ChatRequest, headers: dict[str, str]
@@ -181,8 +155,9 @@ class Planner:
             )
 
     def _decide(
-        self, agent: AgentFacts, request: ChatRequest, resolved: Resolved, tokens: int, uncarried: frozenset[str]
+        self, agent: AgentFacts, parsed: Parsed, resolved: Resolved, tokens: int, inference_id: str
     ) -> Decision:
+        request = parsed.request
         hint = request.routing_hint
         catalog = self.catalog
         active = catalog.active_providers(self.backends.configured)
@@ -208,110 +183,10 @@ class Planner:
             latency_cap_ms=request.latency_cap_ms,
             agentic_floor=hint.agentic_floor,
             preset=hint.preset,
-            uncarried=uncarried,
+            uncarried=uncarried(parsed, models, self.backends, tokens, inference_id),
             policy_preset=agent.preset,  # type: ignore[arg-type]  # checked when it was stored
         )
         return decide(inputs) if resolved.routed else pinned(inputs, resolved.slug)
-
-    def _facts(
-        self, origin: Origin, asked: Asked, agent: AgentFacts, decision: Decision, ids: tuple[str, str]
-    ) -> CallFacts:
-        salt = random_bytes(16)
-        request = asked.parsed.request
-        chosen = decision.chosen
-        projected = 0 if chosen is None else decision.candidate(chosen.slug).projected_picousd
-        return CallFacts(
-            inference_id=ids[0],
-            receipt_id=ids[1],
-            tenant_id=agent.tenant_id,
-            agent_id=agent.agent_id,
-            trace_id=origin.trace_id,
-            span_id=origin.span_id,
-            dialect=asked.parsed.dialect,
-            streamed=request.stream,
-            requested_model=ROUTER_SLUG if decision.decision_type != "pinned" else decision.candidates[0].slug,
-            task_type=decision.task_type,
-            task_type_source=decision.task_type_source,
-            policy_name=decision.policy_name,
-            policy_semver=decision.policy_semver,
-            ruleset_hash=decision.ruleset_hash,
-            decision_rule=decision.rule_fired,
-            decision_type=decision.decision_type,
-            router=decision.router,
-            decision=canonical_bytes(decision).decode(),
-            decision_hash=decision.decision_hash,
-            verdict_versions=msgspec.json.encode(decision.verdict_versions).decode(),
-            request_hash=hmac.digest(salt, asked.parsed.body, "sha256").hex(),
-            hash_salt=salt.hex(),
-            projected_picousd=projected,
-            tags=msgspec.json.encode(request.tags).decode() if request.tags else None,
-            fingerprint=asked.fingerprint,
-            idempotency_hash=asked.key_hash,
-        )
-
-    def _one_choice(self, decision: Decision, request: ChatRequest) -> GatewayError | None:
-        """A backend that bills one of several choices is not asked for several."""
-        if request.n == 1 or decision.chosen is None:
-            return None
-        backend = self.backends.get(decision.chosen.provider)
-        if backend is None or not backend.one_choice:
-            return None
-        return GatewayError(
-            422, "unsupported_content", f"{decision.chosen.slug} gives one choice; ask for n=1.", field="n"
-        )
-
-    def _routed(
-        self, agent: AgentFacts, parsed: Parsed, resolved: Resolved, tokens: int, inference_id: str
-    ) -> tuple[Decision, tuple[Target, ...], GatewayError | None]:
-        """The decision and whom it sends the call to, in order; with the error where no dialect can say what was asked.
-
-        Only those who would serve are tried, before anything is paid for; what one of them cannot be told makes another
-        decision, so that the record says why it was passed over.
-        """
-        lost: dict[str, UnsupportedError] = {}
-        while True:
-            decision = self._decide(agent, parsed.request, resolved, tokens, frozenset(lost))
-            serving = [model for model in (decision.chosen, *decision.fallbacks) if model is not None]
-            targets = tuple(self._target(model, parsed.request, tokens, resolved.upstream) for model in serving)
-            found = self._uncarried(parsed, targets, inference_id)
-            lost |= found
-            if not found or not resolved.routed:
-                break
-        first = next(iter(lost.values()), None)
-        if first is None or (resolved.routed and decision.chosen is not None):
-            return decision, targets, None
-        return decision, (), GatewayError(422, "unsupported_content", first.message, field=first.field)
-
-    def _uncarried(self, parsed: Parsed, targets: tuple[Target, ...], inference_id: str) -> dict[str, UnsupportedError]:
-        """Slug to what its dialect cannot say. Within one dialect bytes pass through: only a translation is tried."""
-        found: dict[str, UnsupportedError] = {}
-        for target in targets:
-            backend = self.backends.get(target.model.provider)
-            if backend is None or not crosses(parsed, target.model.wire or backend.wire):
-                continue
-            try:
-                open_passage(parsed, terms_of(target, backend, target.ask.output_tokens, inference_id))
-            except UnsupportedError as exc:
-                found[target.model.slug] = exc
-        return found
-
-    @staticmethod
-    def _target(model: Model, request: ChatRequest, tokens: int, upstream: str | None) -> Target:
-        input_price, output_price = model.prices.hold_prices(
-            tokens, frozenset() if request.caches_an_hour else _AN_HOUR
-        )
-        return Target(
-            model,
-            ask(
-                input_tokens=tokens,
-                asked_tokens=request.max_tokens,
-                model_output_max=model.max_output_tokens,
-                input_price=input_price,
-                output_price=output_price * request.n,
-                thinking_tokens=request.thinking_tokens,
-            ),
-            upstream or model.upstream_model,
-        )
 
     def _baseline(self) -> Model | None:
         """What routing is compared with: the best model that is configured here."""
@@ -331,9 +206,3 @@ class Planner:
             row = connection.execute(statement).one_or_none()
         if row is not None:
             raise IdempotencyHit(*row)
-
-
-def estimated_input(parsed: Parsed) -> int:
-    """Input tokens of a request: an upper estimate from the text it carries, and a flat one for each piece of media."""
-    weight = parsed.weigh()
-    return input_tokens(weight.text, weight.messages) + weight.media * _MEDIA_TOKENS + weight.tokens

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from ainfera_gateway.canonical.needs import EMBEDDINGS, TOOLS
-from ainfera_gateway.canonical.request import TaskType
+from ainfera_gateway.canonical.request import Preset, TaskType
 from ainfera_gateway.catalog.model import Catalog, Model, model_unavailable
 from ainfera_gateway.catalog.price import (
     OUTPUT_TOKENS_UNASKED,
@@ -23,7 +23,6 @@ from ainfera_gateway.catalog.price import (
     output_tokens_reserved,
     projected_picousd,
 )
-from ainfera_gateway.errors import GatewayError
 from ainfera_gateway.routing.decision import (
     Candidate,
     Decision,
@@ -32,6 +31,7 @@ from ainfera_gateway.routing.decision import (
     Others,
     Reason,
     RuleFired,
+    Untold,
     sealed,
 )
 from ainfera_gateway.routing.rank import NO_FALLBACK, ORDERS, rank_key, ranking
@@ -62,12 +62,9 @@ GATES: Final[tuple[Reason, ...]] = (
     "below_agentic_floor",
 )
 _BEFORE_CAPABILITY: Final = frozenset(GATES[: GATES.index("capability_missing")])
+UNSUPPORTED: Final = "unsupported_content"
 _CHAT: Final = "chat"
-_UNAVAILABLE: Final[Mapping[Reason, str]] = {
-    "not_configured": "has no configured backend here",
-    "not_enrolled_no_price": "has no price",
-    "capability_missing": "does not serve this route: an embedding model makes embeddings, any other answers chat",
-}
+_DIALECT: Final = "dialect"
 _NO_RULING: Final[tuple[bool, str, int | None]] = (False, "no verdict", None)
 
 
@@ -89,7 +86,7 @@ RULESET_HASH: Final = _ruleset_hash()
 
 
 def decide(inputs: DecisionInputs) -> Decision:
-    """Choose a model for a routed request, or say why none can serve; see ``refusal`` for the error of a reject."""
+    """Choose a model for a routed request, or say why none can serve; ``refusal`` makes the error of a reject."""
     floor, floor_source = quality_floor(inputs)
     candidates = tuple([_candidate(model, inputs, floor) for model in _by_slug(inputs.models)])
     order = ranking(inputs.preset, inputs.policy_preset)
@@ -98,12 +95,13 @@ def decide(inputs: DecisionInputs) -> Decision:
         key=lambda model: rank_key(model, order.preset),
     )
     rule = _rule(candidates, ranked[0] if ranked else None, floor)
+    untold = None if ranked else _untold(candidates, inputs, floor, order.preset)
     return sealed(
         Decision(
             decision_type="deterministic",
             router="ainfera-inference",
             rule_fired=rule,
-            error_code=None if ranked else rule,
+            error_code=None if ranked else UNSUPPORTED if untold else rule,
             chosen=ranked[0] if ranked else None,
             fallbacks=tuple(ranked[1:]) if order.fallback_allowed else (),
             candidates=candidates,
@@ -125,6 +123,7 @@ def decide(inputs: DecisionInputs) -> Decision:
             ruleset_hash=RULESET_HASH,
             others=inputs.others,
             catalog_version=inputs.catalog_version,
+            untold=untold,
         )
     )
 
@@ -134,8 +133,8 @@ def pinned(inputs: DecisionInputs, slug: str) -> Decision:
 
     ``inputs.rulings`` is made for pinning (a brand without a verdict may be pinned). Refusals, in order:
     ``model_unavailable`` (no backend, no price), ``brand_not_allowed``, ``model_unavailable`` (an embedding model asked
-    for chat, or the reverse), ``tools_not_supported_by_backend``. What a model of unknown capabilities can do is left
-    to its provider to say.
+    for chat, or the reverse), ``tools_not_supported_by_backend``, ``unsupported_content``. What a model of unknown
+    capabilities can do is left to its provider to say.
     Raises ``GatewayError`` 422 ``model_unavailable`` when the slug is not in the catalog.
     """
     model = next((model for model in inputs.models if model.slug == slug), None)
@@ -171,6 +170,7 @@ def pinned(inputs: DecisionInputs, slug: str) -> Decision:
             policy_semver=POLICY_SEMVER,
             ruleset_hash=RULESET_HASH,
             catalog_version=inputs.catalog_version,
+            untold=inputs.uncarried.get(slug) if error == UNSUPPORTED else None,
         )
     )
 
@@ -205,42 +205,6 @@ def quality_floor(inputs: DecisionInputs) -> tuple[Decimal, FloorSource]:
     return floor, source
 
 
-def refusal(decision: Decision) -> GatewayError | None:
-    """The error a caller sees for a reject, None when a model was chosen."""
-    code = decision.error_code
-    if code is None:
-        return None
-    if decision.decision_type == "deterministic":
-        text = (
-            "No model that may serve this request has a configured backend, a price, a quality prior and a verdict."
-            if code == "no_candidate_enrolled"
-            else f"No model meets the needs, caps and quality floor ({decision.floor}; see routing_hint.min_quality)."
-        )
-        return GatewayError(422, code, text, detail={"dropped": decision.dropped, "floor": str(decision.floor)})
-    candidate = decision.candidates[0]
-    model = candidate.model
-    if code == "brand_not_allowed":
-        return GatewayError(
-            403,
-            code,
-            f"Models of {model.brand} are not allowed here: {candidate.detail}.",
-            field="model",
-            detail={"brand": model.brand, "model": model.slug, "verdict_version": candidate.verdict_version},
-        )
-    if code == "tools_not_supported_by_backend":
-        return GatewayError(
-            422,
-            code,
-            f"{model.slug} takes no tools.",
-            field="tools",
-            detail={
-                "backend": model.slug,
-                "hint": "Leave out tools, or ask for ainfera-inference, which picks a model that takes them.",
-            },
-        )
-    return model_unavailable(model.slug, model.provider, f"{model.slug} {_UNAVAILABLE[candidate.reason]}.")
-
-
 def _by_slug(models: tuple[Model, ...]) -> list[Model]:
     return sorted(models, key=lambda model: model.slug)
 
@@ -271,7 +235,7 @@ def _gate(model: Model, inputs: DecisionInputs, floor: Decimal, allowed: bool, p
     if _window_needed(model, inputs) > model.context_window:
         return "capability_missing", "context_window"
     if model.slug in inputs.uncarried:
-        return "capability_missing", "dialect"
+        return "capability_missing", _DIALECT
     if model.prior < floor:
         return "below_quality_floor", ""
     if inputs.budget_cap_picousd is not None and projected > inputs.budget_cap_picousd:
@@ -285,6 +249,20 @@ def _gate(model: Model, inputs: DecisionInputs, floor: Decimal, allowed: bool, p
     ):
         return "below_agentic_floor", ""
     return "eligible", ""
+
+
+def _untold(candidates: tuple[Candidate, ...], inputs: DecisionInputs, floor: Decimal, preset: Preset) -> Untold | None:
+    """What the model could not be told that would have served if it could have been; None where none would have."""
+    told = msgspec.structs.replace(inputs, uncarried={})
+    kept = [
+        candidate.model
+        for candidate in candidates
+        if candidate.detail == _DIALECT
+        and candidate.reason == "capability_missing"
+        and _gate(candidate.model, told, floor, True, candidate.projected_picousd)[0] == "eligible"
+    ]
+    first = min(kept, key=lambda model: rank_key(model, preset), default=None)
+    return None if first is None else inputs.uncarried[first.slug]
 
 
 def _not_enrolled(model: Model, active_providers: frozenset[str]) -> Reason | None:
@@ -329,4 +307,6 @@ def _pin_gate(model: Model, inputs: DecisionInputs, allowed: bool, why: str) -> 
         return "capability_missing", _CHAT if model.makes_embeddings else EMBEDDINGS, "model_unavailable"
     if TOOLS in inputs.needs and model.capabilities_known and TOOLS not in model.capabilities:
         return "capability_missing", TOOLS, "tools_not_supported_by_backend"
+    if model.slug in inputs.uncarried:
+        return "capability_missing", _DIALECT, UNSUPPORTED
     return "eligible", "", None

@@ -49,6 +49,13 @@ Others = tuple[tuple[Reason, int], ...]
 """How many models that cannot be candidates fell to which gate, in the order of the gates."""
 
 
+class Untold(Struct, frozen=True):
+    """What a provider cannot be told: the member of the request, by its path, and a sentence for the caller."""
+
+    field: str
+    message: str
+
+
 class DecisionInputs(Struct, frozen=True, kw_only=True):
     """Every fact a decision rests on.
 
@@ -57,8 +64,8 @@ class DecisionInputs(Struct, frozen=True, kw_only=True):
     ``active_providers`` are those enabled and configured. ``rulings`` gives for a
     brand whether it is allowed, why, and the verdict's version; a brand that is not in it is not allowed (routed).
     ``budget_cap_picousd`` and ``latency_cap_ms`` are the lower of what the hint and the caps say.
-    ``max_tokens`` is what the caller asked for, None when nothing was asked. ``uncarried`` are slugs of models whose
-    dialect cannot say what was asked.
+    ``max_tokens`` is what the caller asked for, None when nothing was asked. ``uncarried`` is, by slug, what of the
+    request a model's provider cannot be told; a model that is not in it can be told all.
     """
 
     models: tuple[Model, ...]
@@ -77,13 +84,14 @@ class DecisionInputs(Struct, frozen=True, kw_only=True):
     policy_preset: Preset | None = None
     others: Others = ()
     catalog_version: str = ""
-    uncarried: frozenset[str] = frozenset()
+    uncarried: Mapping[str, Untold] = {}
 
 
 class Candidate(Struct, frozen=True):
     """One model as the decision saw it. ``reason`` is ``eligible`` or the first gate that dropped it.
 
-    ``detail`` adds what the gate found: the verdict's reason, or the capabilities that are missing.
+    ``detail`` adds what the gate found: the verdict's reason, or the capabilities that are missing, or ``dialect`` where
+    the provider cannot be told all that was asked.
     """
 
     model: Model
@@ -103,7 +111,9 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     ``fallbacks`` are in the order in which they may step in. ``candidates`` are in order of slug; the catalog's other
     models are counted in ``others`` and fixed by ``catalog_version``.
-    ``decision_hash`` is the SHA-256, in hex, of ``canonical_bytes``.
+    ``decision_hash`` is the SHA-256, in hex, of ``canonical_bytes``. ``untold`` is set on a refusal for what could not
+    be told to the model that would have served; as words for the caller it is no part of the canonical bytes, where
+    the candidates that fell for it stand.
     """
 
     decision_type: DecisionType
@@ -131,6 +141,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     ruleset_hash: str
     others: Others = ()
     catalog_version: str = ""
+    untold: Untold | None = None
     canonical: bytes = b""
     decision_hash: str = ""
 

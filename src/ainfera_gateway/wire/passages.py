@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ainfera_gateway.canonical.conversation import Conversation, Written
 from ainfera_gateway.canonical.dialect import Dialect, Wire
 from ainfera_gateway.wire.answer import Answer
 from ainfera_gateway.wire.anthropic_messages import answer as messages_answer
@@ -114,6 +115,11 @@ def open_passage(parsed: Parsed, terms: Terms) -> Passage:
     if isinstance(parsed, ParsedMessages) and terms.wire == "anthropic_messages":
         return MessagesPassage(parsed, terms)
     return TranslatedPassage(parsed, terms, _CALLERS[parsed.dialect], _PROVIDERS[terms.wire])
+
+
+def write_request(conversation: Conversation, terms: Terms, *, stream: bool) -> Written:
+    """What ``open_passage`` would send of a translated request. Raises ``UnsupportedError``, as it would."""
+    return _PROVIDERS[terms.wire].write_request(conversation, terms, stream=stream)
 
 
 def error_frame(dialect: Dialect, status: int, code: str, message: str, request_id: str) -> bytes:

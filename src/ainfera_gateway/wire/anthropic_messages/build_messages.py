@@ -25,8 +25,6 @@ from ainfera_gateway.wire.anthropic_messages.tool_input import object_input
 OPENING = "(The conversation begins with the assistant.)"
 _PDF = "application/pdf"
 _TEXT_TYPES = ("text/", "application/json", "application/xml")
-# A file that this provider keeps; other providers write their ids otherwise.
-_OWN_FILE = "file_"
 
 Block = dict[str, Any]
 
@@ -178,10 +176,6 @@ def _document(part: Document, path: str) -> Block:
     text = part.text if part.text is not None else _text_of(part)
     if text is not None:
         source = {"type": "text", "media_type": "text/plain", "data": text}
-    elif part.file_id is not None:
-        if not part.file_id.startswith(_OWN_FILE):
-            raise UnsupportedError("a stored file is known only to the provider that keeps it", path)
-        source = {"type": "file", "file_id": part.file_id}
     elif part.url is not None:
         source = {"type": "url", "url": part.url}
     elif (part.media_type or _PDF) == _PDF:

@@ -18,7 +18,7 @@ from ainfera_gateway.canonical.conversation import (
     UnsupportedError,
 )
 from ainfera_gateway.wire.anthropic_messages.tool_ids import split_thought
-from ainfera_gateway.wire.openai_chat.opened import Opened
+from ainfera_gateway.wire.openai_chat.opened import Opened, stored_file
 
 MAKER = "anthropic"
 _NO_CITATIONS: Any = ([], {}, {"enabled": False})
@@ -85,6 +85,8 @@ def _read_block(block: Opened, unread: list[str]) -> list[Part]:
             parts = [_read_call(block, cache, unread)]
         case "tool_result":
             parts = [_read_result(block, cache, unread)]
+        case "container_upload":
+            raise stored_file(block.at("file_id"))
         case _:
             unread.append(block.path)
             return []
@@ -99,7 +101,9 @@ def _read_image(block: Opened, cache: bytes | None) -> Image:
             return Image(data=source.text("data"), media_type=source.text("media_type"), cache=cache)
         case "url":
             return Image(url=source.text("url"), cache=cache)
-    raise UnsupportedError("only the provider that keeps a stored image can show it", source.path)
+        case "file":
+            raise stored_file(source.at("file_id"))
+    raise UnsupportedError("an image from this source cannot be carried to this model", source.path)
 
 
 def _read_document(block: Opened, cache: bytes | None, unread: list[str]) -> list[Part]:
@@ -112,7 +116,7 @@ def _read_document(block: Opened, cache: bytes | None, unread: list[str]) -> lis
         case "url":
             return [Document(url=source.text("url"), name=name, cache=cache)]
         case "file":
-            return [Document(file_id=source.text("file_id"), name=name, cache=cache)]
+            raise stored_file(source.at("file_id"))
         case "text":
             return [Document(text=source.text("data") or "", media_type=media_type, name=name, cache=cache)]
         case "content":

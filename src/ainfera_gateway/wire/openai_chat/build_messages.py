@@ -191,8 +191,6 @@ class MessageWriter:
 
     def _document(self, part: Document, where: str) -> dict[str, Any]:
         provider = self._terms.provider
-        if part.file_id is not None:
-            raise UnsupportedError("a stored file is known only to the provider that keeps it", where)
         url = part.url
         if url is None:
             url = f"data:{part.media_type or 'application/pdf'};base64,{part.data or ''}"

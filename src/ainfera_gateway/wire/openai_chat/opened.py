@@ -15,6 +15,11 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _items = msgspec.json.Decoder(list[Raw]).decode
 
 
+def stored_file(field: str) -> UnsupportedError:
+    """What to raise where ``field`` is the id of a file: it names something at one provider, and nothing elsewhere."""
+    return UnsupportedError("a stored file is known only to the provider that keeps it", field)
+
+
 class Opened:
     """The members of the object ``sent``, which stands at ``path``; each is taken once.
 

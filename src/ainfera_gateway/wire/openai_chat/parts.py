@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from ainfera_gateway.canonical.conversation import Audio, Document, Image, Text, UnsupportedError
-from ainfera_gateway.wire.openai_chat.opened import Opened
+from ainfera_gateway.wire.openai_chat.opened import Opened, stored_file
 
 ReadPart = Text | Image | Document | Audio
 
@@ -69,6 +69,8 @@ def _read_part(sent: bytes, path: str, unread: list[str]) -> ReadPart:
 
 def _read_image(part: Opened, unread: list[str]) -> Image:
     value = part.raw("image_url")
+    if value is None and part.raw("file_id") is not None:
+        raise stored_file(part.at("file_id"))
     if value is None:
         raise UnsupportedError("an image needs its image_url", part.at("image_url"))
     cache = part.raw("cache_control")
@@ -95,9 +97,11 @@ def _read_file(part: Opened, unread: list[str]) -> Document:
     if sent is None and file_id is None:
         raise UnsupportedError("a file needs file_data or file_id", file.path)
     if sent is None:
-        if file_id is not None and file_id.startswith(_WEB):
-            return Document(url=file_id, media_type=stated, name=name, cache=cache)
-        return Document(file_id=file_id, media_type=stated, name=name, cache=cache)
+        if file_id is None or not file_id.startswith(_WEB):
+            raise stored_file(file.at("file_id"))
+        return Document(url=file_id, media_type=stated, name=name, cache=cache)
+    if file_id is not None:
+        unread.append(file.at("file_id"))
     if sent.startswith(_WEB):
         return Document(url=sent, media_type=stated, name=name, cache=cache)
     media_type, data = split_data_url(sent) or (None, sent)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from ainfera_gateway.canonical.usage import Usage
 from ainfera_gateway.wire.frame import Frame
 from ainfera_gateway.wire.json_splice import Member, splice
+from ainfera_gateway.wire.lenient import read_json
 from ainfera_gateway.wire.openai_chat.answer import answer_members, splice_named
 from ainfera_gateway.wire.openai_chat.shared_members import ainfera_object
-from ainfera_gateway.wire.openai_chat.usage import usage_object
+from ainfera_gateway.wire.openai_chat.usage import read_usage, usage_object
 from ainfera_gateway.wire.passage import Closing
 
 DONE = b"data: [DONE]\n\n"
@@ -24,8 +26,8 @@ class StreamRelay:
     In a chunk only the value of the top-level ``model`` changes. A chunk that holds nothing but usage, and ``[DONE]``,
     are kept until ``finish``: what they say is true only once the call is settled. Usage that a provider states beside
     text or a finish reason is null there for a caller who asked for the usage chunk, and stands in that one: clients
-    add up what chunks say. ``text_chars`` and ``text_bytes``
-    count what was generated in the frames relayed so far, ``visible`` whether the caller has seen any of it.
+    add up what chunks say. ``text_chars`` and ``text_bytes`` count what was generated in the frames relayed so far,
+    ``visible`` whether the caller has seen any of it.
     """
 
     def __init__(self, *, model: str, include_usage: bool) -> None:
@@ -35,7 +37,7 @@ class StreamRelay:
         self._head = b""
         self._head_out = b""
         self._usage_frame: Frame | None = None
-        self._stated_usage: dict[str, Any] = {}
+        self._stated_usage = b"{}"
         self._identity: dict[str, Any] = {}
         self._finished = False
         self.text_chars = 0
@@ -90,34 +92,29 @@ class StreamRelay:
             "created": created if isinstance(created, int) else 0,
             "model": self._model_text,
             "choices": [],
-            "usage": self._own_usage(usage),
-            "ainfera": msgspec.Raw(ainfera),
+            "usage": Raw(self._own_usage(usage)),
+            "ainfera": Raw(ainfera),
         }
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
-    def _own_usage(self, usage: Usage) -> dict[str, Any]:
-        """What was settled, in the dialect's own members, beside what else the provider stated."""
+    def _own_usage(self, usage: Usage) -> bytes:
+        """The provider's own last words, byte for byte, where they say what was settled; else with that set in them."""
         stated = self._stated_usage
-        own = usage_object(usage)
-        for name, value in own.items():
-            if isinstance(value, dict) and isinstance(known := stated.get(name), dict):
-                own[name] = known | value
-        return stated | own
+        return stated if read_usage(read_json(stated)) == usage else _overlaid(stated, usage_object(usage))
 
-    def _take_usage(self, frame: Frame, found: list[Member]) -> bytes | None:
-        """The chunk without its usage, which is kept for the end; None where it stands elsewhere."""
-        for member in found:
-            value = frame.data[member.value_start : member.value_end]
-            if member.key == "usage" and value.startswith(b"{"):
-                self._stated_usage = (frame.document or {}).get("usage") or {}
-                values = {"usage": b"null"} | ({"model": self._model} if _has_model(found) else {})
-                return _reframed(frame, splice_named(frame.data, found, values))
-        return None
+    def _take_usage(self, frame: Frame, found: list[Member]) -> bytes:
+        """The chunk without its usage, which is kept for the end where it reports anything."""
+        spans = [member for member in found if member.key == "usage"]
+        if frame.usage is not None:
+            stated = frame.data[spans[-1].value_start : spans[-1].value_end]
+            self._stated_usage = b"".join(stated.splitlines())
+        values = {"usage": b"null"} | ({"model": self._model} if _has_model(found) else {})
+        return _reframed(frame, splice_named(frame.data, found, values))
 
     def _with_model(self, frame: Frame) -> bytes:
         raw = frame.raw
         head = self._head
-        states_usage = self._include_usage and frame.usage is not None
+        states_usage = self._include_usage and isinstance((frame.document or {}).get("usage"), dict)
         if head and not states_usage and raw.startswith(head):
             # Up to the end of the value of ``model`` this event is the one before it, byte for byte, so the value
             # stands where it stood there. Only a second ``model`` further on could differ; the name cannot be written
@@ -126,8 +123,8 @@ class StreamRelay:
             if b'"model"' not in rest and b"\\u00" not in rest:
                 return self._head_out + rest
         found = answer_members(frame.data)
-        if states_usage and (stated := self._take_usage(frame, found)) is not None:
-            return stated
+        if states_usage:
+            return self._take_usage(frame, found)
         places = [member for member in found if member.key == "model"]
         if not places:
             return raw
@@ -143,6 +140,18 @@ class StreamRelay:
 
 def _has_model(found: list[Member]) -> bool:
     return any(member.key == "model" for member in found)
+
+
+def _overlaid(stated: bytes, own: dict[str, Any]) -> bytes:
+    """The object ``stated`` with the values of ``own`` set in it, in objects inside it likewise."""
+    found = answer_members(stated)
+    spans = {member.key: stated[member.value_start : member.value_end] for member in found}
+    values: dict[str, bytes] = {}
+    for name, value in own.items():
+        inner = spans.get(name, b"")
+        nested = isinstance(value, dict) and inner.startswith(b"{")
+        values[name] = _overlaid(inner, value) if nested else msgspec.json.encode(value)
+    return splice_named(stated, found, values)
 
 
 def _is_void_usage(frame: Frame) -> bool:

@@ -113,9 +113,7 @@ class InputItems:
 
 
 def _file(part: Document) -> dict[str, Any]:
-    """A file by id, by URL, or with its bytes, which need a name with an ending."""
-    if part.file_id is not None:
-        return {"type": "input_file", "file_id": part.file_id}
+    """A file by URL, or with its bytes, which need a name with an ending."""
     if part.url is not None:
         return {"type": "input_file", "file_url": part.url}
     media_type, data = part.media_type or "application/pdf", part.data or ""

@@ -1,0 +1,121 @@
+"""Calls: what was asked and decided, what left for providers, how it ended, and answers kept for a second asking."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, UniqueConstraint
+
+from ainfera_gateway.storage.tables.columns import big_column, id_column, metadata, text_column
+
+inferences = Table(
+    "inferences",
+    metadata,
+    id_column(),
+    text_column("receipt_id"),
+    text_column("tenant_id"),
+    text_column("agent_id"),
+    text_column("trace_id"),
+    text_column("span_id"),
+    text_column("dialect"),
+    Column("streamed", Integer, nullable=False),
+    text_column("requested_model"),
+    text_column("decision"),
+    text_column("decision_hash"),
+    text_column("request_hash"),
+    text_column("hash_salt"),
+    big_column("projected_picousd"),
+    big_column("created_us"),
+    UniqueConstraint("receipt_id"),
+    Index(None, "agent_id", "id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    id_column(),
+    text_column("inference_id"),
+    Column("ordinal", Integer, nullable=False),
+    text_column("provider"),
+    text_column("model"),
+    text_column("outcome"),
+    Column("upstream_status", Integer),
+    text_column("reason", null=True),
+    big_column("ttft_us", null=True),
+    big_column("latency_us"),
+    big_column("input_tokens"),
+    big_column("output_tokens"),
+    big_column("cost_picousd"),
+    text_column("usage_source"),
+    big_column("created_us"),
+    UniqueConstraint("inference_id", "ordinal"),
+)
+
+routing_outcomes = Table(
+    "routing_outcomes",
+    metadata,
+    id_column("inference_id"),
+    text_column("agent_id"),
+    text_column("tenant_id"),
+    text_column("trace_id"),
+    text_column("dialect"),
+    text_column("task_type", null=True),
+    text_column("task_type_source", null=True),
+    text_column("policy_name"),
+    text_column("policy_semver"),
+    text_column("ruleset_hash"),
+    text_column("decision_rule"),
+    text_column("decision_type"),
+    text_column("decision"),
+    text_column("verdict_versions"),
+    text_column("model", null=True),
+    text_column("provider", null=True),
+    text_column("propensity"),
+    big_column("projected_picousd"),
+    big_column("cost_picousd"),
+    big_column("baseline_picousd", null=True),
+    big_column("ttft_us", null=True),
+    big_column("latency_us"),
+    big_column("input_tokens"),
+    big_column("output_tokens"),
+    big_column("cached_input_tokens"),
+    big_column("cache_write_tokens"),
+    big_column("reasoning_tokens"),
+    Column("cache_write_1h_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("audio_input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("audio_output_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("web_searches", BigInteger, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False),
+    text_column("outcome_status"),
+    text_column("refusal_code", null=True),
+    text_column("usage_source"),
+    text_column("tags", null=True),
+    big_column("created_us"),
+    # Pages and sums of a tenant or of one agent, by when calls ended.
+    Index(None, "tenant_id", "created_us", "inference_id"),
+    Index(None, "agent_id", "created_us", "inference_id"),
+)
+
+settlement_corrections = Table(
+    "settlement_corrections",
+    metadata,
+    id_column(),
+    text_column("inference_id"),
+    text_column("kind"),
+    big_column("amount_picousd"),
+    text_column("reason"),
+    big_column("created_us"),
+    Index(None, "inference_id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("key_hash", Text, primary_key=True),
+    text_column("fingerprint"),
+    text_column("inference_id"),
+    text_column("state"),
+    text_column("answer_sealed", null=True),
+    big_column("created_us"),
+    CheckConstraint("state IN ('in_flight', 'stored', 'too_large')", name="state"),
+    Index(None, "created_us"),
+)
