@@ -35,9 +35,10 @@ PUBLIC = {
     "/.well-known/ainfera-public-key.json", "/.well-known/mcp.json", "/llms.txt", "/api/audit-ticker", "/v1/models",
     "/v1/models/{slug:path}", "/openai/v1/models", "/openai/v1/models/{slug:path}", "/anthropic/v1/models",
     "/anthropic/v1/models/{slug:path}", "/v1/providers", "/v1/audit/public", "/v1/audit/height",
+    "/log/checkpoint", "/log/tile/{level}/{tile:path}",
 }  # fmt: skip
 BY_VISIBILITY = {
-    "/v1/audit/{agent_id}", "/v1/audit/{agent_id}/verify", "/v1/audit/{agent_id}/annex-iv",
+    "/v1/audit/{agent_id}", "/v1/audit/{agent_id}/verify", "/v1/audit/{agent_id}/annex-iv", "/v1/audit/{agent_id}/proof",
     "/v1/agents/{agent_id}/audit-chain", "/v1/agents/{agent_id}/audit-chain/{seq}",
 }  # fmt: skip
 OWNER = {

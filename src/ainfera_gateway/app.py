@@ -21,6 +21,8 @@ from ainfera_gateway.api.hot import MetricsPage, Readiness, health, root
 from ainfera_gateway.api.routes import ROUTES, RouteTable
 from ainfera_gateway.audit.integrator import Integrator
 from ainfera_gateway.audit.keys import GatewayKeys, load_or_create_keys, public_key_document
+from ainfera_gateway.audit.log_growth import next_growth
+from ainfera_gateway.audit.log_store import NameLog, read_origin
 from ainfera_gateway.audit.seal import seal
 from ainfera_gateway.catalog.model import Catalog
 from ainfera_gateway.catalog.overlay import with_overlay
@@ -172,12 +174,19 @@ class Gateway:
         await self._sample_chain()  # ready only with the true height, not with 0 until the first tick
         self._door = self._build_door(facts, planner, keys)
         self._stop.clear()
-        integrator = Integrator(self._recorder, self._reader)
+        grow = partial(next_growth, origin=await self._log_origin(), keys=keys)
+        integrator = Integrator(self._recorder, self._reader, grow)
         self._tasks = [
             asyncio.create_task(integrator.run(self._stop), name="integrator"),
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self._neighbours.run(self._stop), name="neighbours"),
         ]
+
+    async def _log_origin(self) -> str:
+        """The name of the log in this database, given by the first process that serves it."""
+        await self._recorder.submit(NameLog(f"{self.settings.did_host}/log/{new_id()}"))
+        with self._reader.connect() as connection:
+            return str(read_origin(connection))
 
     async def stop(self) -> None:
         """Let running calls settle, write what is folded, stop the rooms in the reverse order."""

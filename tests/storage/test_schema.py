@@ -42,6 +42,8 @@ SAMPLES = {
     "audit_events": "(id, agent_id, seq, event_type, payload, event_hash, verifier_hash, created_us)"
     " VALUES ('x', 'a', 0, 't', '{}', 'h', 'v', 1)",
     "log_positions": "(position, agent_id, seq, event_type, event_hash, created_us) VALUES (0, 'a', 0, 't', 'h', 1)",
+    "log_nodes": "(level, place, hash) VALUES (8, 0, 'h')",
+    "log_checkpoints": "(size, root, note, created_us) VALUES (1, 'r', 'n', 1)",
     "brand_verdicts": "(id, brand, verdict, decided_by, decided_at_us, version) VALUES ('x', 'b', 'PASS', 'd', 1, 1)",
     "model_prices": "(id, model_slug, price_class, picousd_per_token, source, valid_from_us)"
     " VALUES ('x', 'm', 'input', 1, 's', 1)",

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from ainfera_gateway.api import (
     control_routes_agents,
     control_routes_audit,
+    control_routes_log,
     control_routes_money,
     control_routes_tenant,
     discovery,
@@ -57,7 +58,14 @@ def build(control: Control) -> FastAPI:
     app.state.control = control
     app.state.heads = VerifiedHeads()
     app.state.signup_limits = SignUpLimits(control.clock)
-    rooms = (control_routes_agents, control_routes_tenant, control_routes_money, control_routes_audit, discovery)
+    rooms = (
+        control_routes_agents,
+        control_routes_tenant,
+        control_routes_money,
+        control_routes_audit,
+        control_routes_log,
+        discovery,
+    )
     for room in rooms:
         app.include_router(room.router)
     _add_errors(app)

@@ -59,6 +59,8 @@ _PUBLIC_ROUTES = (
     _route("GET", "/v1/providers", Auth.PUBLIC),
     _route("GET", "/v1/audit/public", Auth.PUBLIC),
     _route("GET", "/v1/audit/height", Auth.PUBLIC),
+    _route("GET", "/log/checkpoint", Auth.PUBLIC),
+    _route("GET", "/log/tile/{level}/{tile:path}", Auth.PUBLIC),
     _route("POST", "/v1/agents/signup", Auth.SIGNUP),
 )
 
@@ -102,6 +104,7 @@ _CONTROL_ROUTES = (
     _route("GET", "/v1/audit/{agent_id}", Auth.OPTIONAL),
     _route("GET", "/v1/audit/{agent_id}/verify", Auth.OPTIONAL),
     _route("GET", "/v1/audit/{agent_id}/annex-iv", Auth.OPTIONAL),
+    _route("GET", "/v1/audit/{agent_id}/proof", Auth.OPTIONAL),
     _route("GET PUT", "/admin/killswitch", Auth.INTERNAL),
 )
 

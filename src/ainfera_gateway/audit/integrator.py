@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -18,7 +18,7 @@ from itertools import groupby
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import Connection
 
-from ainfera_gateway.storage.page import Keys, Page
+from ainfera_gateway.storage.page import Keys, Page, Unit
 from ainfera_gateway.storage.recorder import Recorder
 
 BATCH_MAX = 2_000
@@ -51,6 +51,8 @@ _PUBLIC = text(
 )
 
 _log = logging.getLogger("ainfera.integrator")
+
+Grow = Callable[[Connection], Unit | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +143,14 @@ def public_page(conn: Connection, limit: int) -> list[PublicEvent]:
 
 
 class Integrator:
-    """Positions what was committed. ``reader_engine`` serves the reads; writes go through ``recorder``."""
+    """Positions what was committed. ``reader_engine`` serves the reads; writes go through ``recorder``.
 
-    def __init__(self, recorder: Recorder, reader_engine: Engine) -> None:
+    ``grow`` says, over a connection, what the log above the positions stores next, None when it is complete.
+    """
+
+    def __init__(self, recorder: Recorder, reader_engine: Engine, grow: Grow | None = None) -> None:
         self._recorder = recorder
+        self._grow = grow
         self._engine = reader_engine
         self._postgres = reader_engine.dialect.name == "postgresql"
 
@@ -156,9 +162,22 @@ class Integrator:
         with contextlib.ExitStack() as stack:
             if self._postgres and not await asyncio.to_thread(stack.enter_context, self._elected()):
                 return 0
-            return await self._pass()
+            given = await self._pass()
+            await self._grow_log()
+            return given
 
-    async def run(self, stop: asyncio.Event, interval_s: float = 0.25) -> None:
+    async def _grow_log(self) -> None:
+        while self._grow is not None:
+            unit = await asyncio.to_thread(self._next_growth, self._grow)
+            if unit is None:
+                return
+            await self._recorder.submit(unit)
+
+    def _next_growth(self, grow: Grow) -> Unit | None:
+        with self._engine.connect() as conn:
+            return grow(conn)
+
+    async def run(self, stop: asyncio.Event, interval_s: float = 0.5) -> None:
         """Run until ``stop`` is set, then once more, so that a clean shutdown leaves nothing unpositioned."""
         while not stop.is_set():
             await self._try_once()

@@ -18,8 +18,11 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from ainfera_gateway.audit.events import VerifyResult
+from ainfera_gateway.audit.keys import CHECKPOINT_KEY_FILE, KeyFileError, load_or_create_checkpoint_key
+from ainfera_gateway.audit.verify_log import LogError, read_note
 from ainfera_gateway.audit.verify_published import verify_bundle, verify_sdk_events, verify_verifier_events
-from ainfera_gateway.cli.audit_database import verify_in_database
+from ainfera_gateway.cli.audit_database import fsck_database, verify_in_database
+from ainfera_gateway.cli.audit_log import SeenLogs, check_proof, follow, is_proof, keys_of
 from ainfera_gateway.cli.db import unreachable
 from ainfera_gateway.cli.options import EXIT_FAILED, EXIT_USAGE, DatabaseUrl, DataDir, settings_of, stop
 from ainfera_gateway.storage.engine import Database, SchemaError
@@ -30,6 +33,7 @@ EXPORT_BYTES_MAX = 1 << 30
 _PAGE = 500
 _TIMEOUT_S = 30.0
 _KEY_PATH = "/.well-known/ainfera-public-key.json"
+SEEN_FILE = "seen_checkpoints.json"
 
 
 class UnreadableError(Exception):
@@ -47,10 +51,17 @@ def verify_command(
     url: Annotated[str | None, typer.Option(help="The gateway to fetch the chain from.")] = None,
     database: Annotated[bool, typer.Option("--database", help="Read the chain from the database itself.")] = False,
     key: Annotated[Path | None, typer.Option(help="The gateway's public key document, for events without one.")] = None,
+    seen: Annotated[
+        Path | None,
+        typer.Option(help="Where checkpoints that were seen are kept.", show_default="in the data directory"),
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Hash a whole chain again. Exit status 0: intact, 1: broken, 2: it could not be read."""
+    """Hash a whole chain again, or check a receipt's proof. Exit status 0: it holds, 1: it does not, 2: unreadable."""
+    if file is not None and not database and is_proof(document := _json_or_none(file)):
+        kept = seen or settings_of({"data_dir": data_dir}).data_dir / SEEN_FILE
+        _verify_proof(document, key, None if url is None else url.rstrip("/"), SeenLogs(kept))
     if sum((file is not None, url is not None, database)) != 1 or (file is None and agent is None):
         stop("name a FILE, or --agent with --url, or --agent with --database", EXIT_USAGE)
     try:
@@ -66,6 +77,69 @@ def verify_command(
     except SQLAlchemyError as exc:
         stop(unreachable(exc), EXIT_USAGE)
     _say(result)
+
+
+@audit_app.command("fsck")
+def fsck_command(
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A checkpoint that was kept: the stored log must still lead to it.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The public key document, where the data directory is not at hand.")
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Derive the whole log from the database anew. Exit status 0: sound, 1: not, 2: it could not be read."""
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url})
+    try:
+        if key is not None:
+            keys = keys_of(_json(_read(key)))
+        else:
+            keys = [load_or_create_checkpoint_key(settings.data_dir / CHECKPOINT_KEY_FILE).public_key()]
+        known = None if checkpoint is None else read_note(_read(checkpoint).decode("utf-8", "replace"), keys)
+        found = fsck_database(Database(settings.database), keys, known)
+    except (UnreadableError, SchemaError, LogError, KeyFileError) as exc:
+        stop(str(exc.args[0]), EXIT_USAGE)
+    except SQLAlchemyError as exc:
+        stop(unreachable(exc), EXIT_USAGE)
+    for problem in found.problems:
+        typer.echo(problem)
+    typer.echo(
+        f"{found.events} events in the log, {found.chains} chains, {found.checkpoints} checkpoints: "
+        + ("sound" if not found.problems else f"{len(found.problems)} problems")
+    )
+    raise typer.Exit(EXIT_FAILED if found.problems else 0)
+
+
+def _verify_proof(document: Any, key: Path | None, url: str | None, seen: SeenLogs) -> NoReturn:
+    """Check a receipt or an event's proof; ends the command."""
+    if key is None and url is None:
+        stop(
+            f"the checkpoint is signed: name the key document ({_KEY_PATH}) with --key, or the gateway with --url",
+            EXIT_USAGE,
+        )
+    try:
+        if url is not None:
+            _check_address(url)
+        keys = keys_of(_json(_read(key) if key is not None else _fetch(f"{url}{_KEY_PATH}")))
+        tree = check_proof(document, keys)
+        said = follow(seen, tree, keys, None if url is None else lambda path: _fetch(url + path))
+    except UnreadableError as exc:
+        stop(str(exc.args[0]), EXIT_USAGE)
+    except LogError as exc:
+        typer.echo(f"broken: {exc.args[0]}")
+        raise typer.Exit(EXIT_FAILED) from None
+    typer.echo(f"included in {tree.origin} at size {tree.size}; {said}")
+    raise typer.Exit(0)
+
+
+def _json_or_none(path: Path) -> Any:
+    """The document of a file that is JSON; anything else is somebody else's to read."""
+    try:
+        return _json(_read(path))
+    except UnreadableError:
+        return None
 
 
 def verify_export(data: bytes, *, agent_id: str | None = None, key_document: Any = None) -> VerifyResult:
@@ -104,8 +178,7 @@ def _against_tip(result: VerifyResult, events: list[dict[str, Any]], document: A
 
 
 def _verify_over_http(url: str, agent: str) -> VerifyResult:
-    if not url.startswith(("http://", "https://")):
-        raise UnreadableError("--url must be an http:// or https:// address")
+    _check_address(url)
     key = _hmac_key(_json(_fetch(url + _KEY_PATH)))
     try:
         events = list(_pages(url, agent))
@@ -114,6 +187,11 @@ def _verify_over_http(url: str, agent: str) -> VerifyResult:
     if not events:
         raise UnreadableError(f"{url} has no audit event of {agent!r}")
     return verify_verifier_events(events, key)
+
+
+def _check_address(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise UnreadableError("--url must be an http:// or https:// address")
 
 
 def _pages(url: str, agent: str) -> Iterable[dict[str, Any]]:

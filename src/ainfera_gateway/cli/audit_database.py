@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from ainfera_gateway.audit.events import Checkpoint, StoredEvent, VerifyResult
+from ainfera_gateway.audit.fsck import Findings, check_log
 from ainfera_gateway.audit.verify import verify_rows
+from ainfera_gateway.audit.verify_log import Tree
 from ainfera_gateway.clock import iso
 from ainfera_gateway.ids import is_id
 from ainfera_gateway.storage.engine import Database, require_head
@@ -30,6 +33,21 @@ def verify_in_database(database: Database, reference: str) -> VerifyResult:
             head = connection.execute(select(chain_heads).where(chain_heads.c.agent_id == agent_id)).one_or_none()
             claimed = None if head is None else Checkpoint(agent_id, head.seq, head.event_hash, head.verifier_hash)
             return verify_rows(_events(connection, agent_id, claimed), agent_id=agent_id, head=claimed)
+    finally:
+        reader.dispose()
+
+
+def fsck_database(database: Database, keys: Iterable[Ed25519PublicKey], known: Tree | None) -> Findings:
+    """Derive the log of a database anew; see ``check_log``. Raises ``SchemaError``."""
+    require_head(database)
+    reader = database.reader()
+    try:
+        with reader.connect() as connection:
+            # All of one moment: a gateway may be writing.
+            if database.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+                return check_log(connection, keys, known)
+            return check_log(connection.execution_options(isolation_level="REPEATABLE READ"), keys, known)
     finally:
         reader.dispose()
 

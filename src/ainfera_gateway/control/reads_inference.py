@@ -12,6 +12,7 @@ from ainfera_gateway.catalog.price import usd_per_million
 from ainfera_gateway.catalog.store import stored_lines
 from ainfera_gateway.clock import iso
 from ainfera_gateway.control.context import Control
+from ainfera_gateway.control.reads_log import proof_of
 from ainfera_gateway.errors import not_found
 from ainfera_gateway.ids import is_id
 from ainfera_gateway.money import format_usd
@@ -83,6 +84,7 @@ def receipt(control: Control, tenant_id: str, receipt_id: str, base_url: str) ->
         if call is None or outcome is None:
             raise not_found()
         event = _terminal_event(connection, call.agent_id, call.id)
+        proof = None if event is None else proof_of(connection, call.agent_id, event[0])
         position = None if event is None else _position(connection, call.agent_id, event[0])
         price = _price(connection, outcome.model, outcome.created_us)
     return {
@@ -100,8 +102,8 @@ def receipt(control: Control, tenant_id: str, receipt_id: str, base_url: str) ->
         "outcome_status": outcome.outcome_status,
         "created_at": iso(outcome.created_us),
         "position": position,
-        "proof": None,
-        "proof_status": "pending",
+        "proof": proof,
+        "proof_status": "pending" if proof is None else "included",
     }
 
 

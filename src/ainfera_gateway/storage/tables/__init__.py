@@ -9,7 +9,13 @@ from __future__ import annotations
 from ainfera_gateway.storage.tables.calls import attempts, idempotency_keys, inferences, routing_outcomes
 from ainfera_gateway.storage.tables.choice import brand_verdicts, model_prices, models, providers, routing_policies
 from ainfera_gateway.storage.tables.columns import metadata
-from ainfera_gateway.storage.tables.evidence import audit_events, chain_heads, log_positions
+from ainfera_gateway.storage.tables.evidence import (
+    audit_events,
+    chain_heads,
+    log_checkpoints,
+    log_nodes,
+    log_positions,
+)
 from ainfera_gateway.storage.tables.house import house_state, worker_leases
 from ainfera_gateway.storage.tables.identity import agent_cards, agents, api_keys, tenants
 from ainfera_gateway.storage.tables.money import day_spend, holds, transfers, wallets
@@ -22,6 +28,8 @@ APPEND_ONLY = (
     "settlement_corrections",
     "audit_events",
     "log_positions",
+    "log_nodes",
+    "log_checkpoints",
     "brand_verdicts",
     "model_prices",
     "routing_policies",
@@ -43,6 +51,8 @@ __all__ = [
     "house_state",
     "idempotency_keys",
     "inferences",
+    "log_checkpoints",
+    "log_nodes",
     "log_positions",
     "metadata",
     "model_prices",

@@ -1,8 +1,8 @@
-"""The chains of events, and their positions in the log."""
+"""The chains of events, their positions in the log, and the log's tree."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Table, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, UniqueConstraint, text
 
 from ainfera_gateway.storage.tables.columns import big_column, id_column, metadata, text_column
 
@@ -47,4 +47,22 @@ log_positions = Table(
     text_column("event_hash"),
     big_column("created_us"),
     UniqueConstraint("agent_id", "seq"),
+)
+
+log_nodes = Table(
+    "log_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    text_column("hash"),
+)
+"""Hashes of the log's complete subtrees at each eighth level above the leaves, which follow from ``log_positions``."""
+
+log_checkpoints = Table(
+    "log_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    text_column("root"),
+    text_column("note"),
+    big_column("created_us"),
 )
