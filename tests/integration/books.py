@@ -105,8 +105,8 @@ class Books:
         return named_rows(self.stored, sql, *values)
 
     def counts(self) -> dict[str, int]:
-        """Rows of each table, but for log positions and leases, which move by themselves."""
-        names = sorted(metadata.tables.keys() - {"log_positions", "worker_leases"})
+        """Rows of each table, but for those of the log and of leases, which move by themselves."""
+        names = sorted(metadata.tables.keys() - {"log_positions", "log_nodes", "log_checkpoints", "worker_leases"})
         union = " UNION ALL ".join(f"SELECT '{name}' AS name, COUNT(*) AS rows FROM {name}" for name in names)
         return {row["name"]: row["rows"] for row in self.rows(union)}
 
