@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 
-.PHONY: help demo serve test test-system check lint types bench docs catalog lock clean
+.PHONY: help demo serve test test-system check lint types bench estimate docs catalog lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ test-system: $(VENV)/dev ## tests with the real model and the real command; the 
 
 bench: $(VENV)/dev ## measure, as ratios in one run
 	@$(BIN)/python -m bench
+
+estimate: $(VENV)/dev ## hold the token estimates against real tokenizers; writes docs/estimates.md
+	@$(BIN)/python -m bench.estimate
 
 docs: $(VENV)/dev ## regenerate the generated parts of the docs
 	@$(BIN)/python -m tests.docs_generate

@@ -47,6 +47,8 @@ PURE = [
     "audit/event_types.py",
     "ledger/hold.py",
     "ledger/estimate.py",
+    "ledger/media.py",
+    "inference/estimated.py",
     "inference/lifecycle.py",
     "inference/judge.py",
     "inference/answer.py",

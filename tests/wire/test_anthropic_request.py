@@ -25,7 +25,7 @@ def body(*content: Any, **more: Any) -> bytes:
 def test_a_request_without_media_weighs_what_it_says() -> None:
     weight = parse(body(system="Be brief", tools=[{"name": "f", "input_schema": {}}])).weigh()
     assert weight.messages == 1
-    assert weight.media == 0
+    assert weight.media == ()
     assert weight.text == b'[{"role": "user", "content": "Hello"}]"Be brief"[{"name": "f", "input_schema": {}}]'
 
 
@@ -35,7 +35,8 @@ def test_media_weigh_by_the_piece_wherever_they_stand() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "out"}, PNG]}
     pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "B" * 5000}}
     weight = parse(body({"type": "text", "text": "see"}, PNG, text_file, inside, result, pdf)).weigh()
-    assert weight.media == 4
+    assert [one.kind for one in weight.media] == ["image", "image", "image", "document"]
+    assert weight.text.count(b'"data": ""') == 4, "all the rest is as it was sent"
     assert b"AAAA" not in weight.text
     assert b"BBBB" not in weight.text
     for told in (b"see", b"T", b"w", b"in", b"out"):

@@ -70,7 +70,7 @@ class Planner:
         stopped = self.killswitch.refusal(pinned=is_pinned)
         if stopped is None:
             self._limit(agent.agent_id, headers)
-        tokens = estimated_input(asked.parsed)
+        tokens = estimated_input(asked.parsed, resolved.slug)
         decision = self._decide(agent, asked.parsed, resolved, tokens, ids[0])
         facts = call_facts(origin, asked, agent, decision, ids)
         refused = stopped or refusal(decision)
@@ -98,7 +98,7 @@ class Planner:
         for name in ("x-ainfera-inference-id", "x-ainfera-receipt-id"):
             del headers[name]
         self._limit(agent.agent_id, headers)
-        tokens = estimated_input(parsed)
+        tokens = estimated_input(parsed, resolved.slug)
         if resolved.routed:
             return None, tokens
         return target_of(self.catalog.models[resolved.slug], parsed.request, tokens, resolved.upstream), tokens

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from ainfera_gateway.canonical.needs import TOOLS
 from ainfera_gateway.canonical.request import ChatRequest
 from ainfera_gateway.catalog.model import Model
 from ainfera_gateway.inference.plan import Target
 from ainfera_gateway.ledger.estimate import input_tokens
 from ainfera_gateway.ledger.hold import ask
+from ainfera_gateway.ledger.media import TOOL_PROMPT_TOKENS, media_tokens
+from ainfera_gateway.routing.aliases import ROUTER_SLUG
 from ainfera_gateway.wire.parsed import Parsed
 
-_MEDIA_TOKENS = 2_000
 _AN_HOUR = frozenset({"cache_write_1h"})
 """The price of input kept for an hour is held only for a request that asks for that."""
 
 
-def estimated_input(parsed: Parsed) -> int:
-    """Input tokens of a request: an upper estimate from the text it carries, and a flat one for each piece of media."""
+def estimated_input(parsed: Parsed, slug: str) -> int:
+    """Input tokens for the model ``slug``, the router's included: an upper estimate of text, media and tools.
+
+    One estimate for the gate in memory, the hold and what a caller is told (docs/estimates.md).
+    """
     weight = parsed.weigh()
-    return input_tokens(weight.text, weight.messages) + weight.media * _MEDIA_TOKENS + weight.tokens
+    tokens = input_tokens(weight.text, weight.messages) + weight.tokens
+    tokens += sum(media_tokens(one, slug) for one in weight.media)
+    # Whom the router will choose is not known yet, and it may be a model that is told about tools in words.
+    if TOOLS in parsed.request.needs and (slug == ROUTER_SLUG or "claude" in slug):
+        tokens += TOOL_PROMPT_TOKENS
+    return tokens
 
 
 def target_of(model: Model, request: ChatRequest, tokens: int, upstream: str | None) -> Target:

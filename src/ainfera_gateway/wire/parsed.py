@@ -7,17 +7,18 @@ from msgspec import Struct
 from ainfera_gateway.canonical.dialect import Dialect
 from ainfera_gateway.canonical.request import ChatRequest
 from ainfera_gateway.wire.json_splice import Member
+from ainfera_gateway.wire.media import Media
 
 
 class Weight(Struct, frozen=True):
-    """What the input estimate is made from: the ``text`` that is billed as such, messages, and pieces of media.
+    """What the input estimate is made from: the ``text`` that is billed as such, messages, and each piece of media.
 
     ``tokens`` are those that came counted already, and are added as they are.
     """
 
     text: bytes
     messages: int
-    media: int = 0
+    media: tuple[Media, ...] = ()
     tokens: int = 0
 
 

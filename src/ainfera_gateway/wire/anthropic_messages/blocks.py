@@ -15,6 +15,7 @@ from ainfera_gateway.wire.anthropic_messages.body import (
     Message,
     ToolResultBlock,
 )
+from ainfera_gateway.wire.media import Media, document, image
 from ainfera_gateway.wire.validation import decode
 
 KNOWN_TYPES = frozenset({"text", "image", "document", "thinking", "redacted_thinking", "tool_use", "tool_result"})
@@ -60,21 +61,31 @@ def walk(contents: tuple[Content, ...]) -> Iterator[Block]:
         pending += reversed(inner_blocks(block))
 
 
-def texts_of(contents: tuple[Content, ...]) -> tuple[str, int]:
-    """All that is billed as text, and how many pieces of media stand beside it, for a request that shows any."""
-    texts = [content for content in contents if isinstance(content, str)]
-    media = 0
+def media_of(contents: tuple[Content, ...]) -> tuple[tuple[Media, ...], list[str]]:
+    """Each piece of media, and the base64 that was sent, both in the order of the messages."""
+    media: list[Media] = []
+    payloads: list[str] = []
     for block in walk(contents):
-        if isinstance(block, ImageBlock):
-            media += 1
-        elif isinstance(block, DocumentBlock):
+        if not isinstance(block, ImageBlock | DocumentBlock) or block.source.type in {"text", "content"}:
+            continue
+        data = block.source.data if block.source.type == "base64" else None
+        media.append(image(data) if isinstance(block, ImageBlock) else document(data))
+        if data:
+            payloads.append(data)
+    return tuple(media), payloads
+
+
+def text_of(contents: tuple[Content, ...]) -> str:
+    """All that is billed as text, for messages of which the media cannot be taken out."""
+    texts = [content for content in contents if isinstance(content, str)]
+    for block in walk(contents):
+        if isinstance(block, DocumentBlock):
             texts += _document_text(block)
-            media += block.source.type not in {"text", "content"}
         elif isinstance(block, ToolResultBlock):
             texts.append(block.content if isinstance(block.content, str) else "")
-        else:
+        elif not isinstance(block, ImageBlock):
             texts.append(_plain_text(block))
-    return "".join(texts), media
+    return "".join(texts)
 
 
 def _read_content(content: str | tuple[Raw, ...], path: str) -> Content:

@@ -12,7 +12,7 @@ import msgspec
 from ainfera_gateway.canonical.needs import DOCUMENTS, MEDIA, STRUCTURED_OUTPUT, TOOLS, VISION
 from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.canonical.request import ChatRequest
-from ainfera_gateway.wire.anthropic_messages.blocks import Content, read_messages, texts_of, walk
+from ainfera_gateway.wire.anthropic_messages.blocks import Content, media_of, read_messages, text_of, walk
 from ainfera_gateway.wire.anthropic_messages.body import (
     CountTokensBody,
     DocumentBlock,
@@ -23,6 +23,7 @@ from ainfera_gateway.wire.anthropic_messages.body import (
 )
 from ainfera_gateway.wire.envelope import open_body
 from ainfera_gateway.wire.json_splice import Member
+from ainfera_gateway.wire.media import without
 from ainfera_gateway.wire.parsed import Parsed, Weight
 from ainfera_gateway.wire.routing_inputs import read_caps, read_hint, read_tags
 from ainfera_gateway.wire.validation import decode
@@ -57,8 +58,11 @@ class ParsedMessages(Parsed, frozen=True, kw_only=True):
         messages = len(self.fields.messages)
         if not self.request.needs & MEDIA:
             return Weight(b"".join(map(self.span, _WEIGHED)), messages)
-        text, media = texts_of(self.contents)
-        return Weight(text.encode() + b"".join(map(self.span, _WEIGHED[1:])), messages, media)
+        media, payloads = media_of(self.contents)
+        said = without(self.span("messages"), payloads)
+        if said is None:
+            said = msgspec.json.encode(text_of(self.contents))
+        return Weight(said + b"".join(map(self.span, _WEIGHED[1:])), messages, media)
 
     @property
     def shows_thinking(self) -> bool:

@@ -15,7 +15,9 @@ from ainfera_gateway.canonical.problems import ParseError
 from ainfera_gateway.canonical.request import ChatRequest
 from ainfera_gateway.wire.envelope import changed, open_body
 from ainfera_gateway.wire.json_splice import with_usage_asked
+from ainfera_gateway.wire.media import without
 from ainfera_gateway.wire.openai_chat.body import ChatBody, Message
+from ainfera_gateway.wire.openai_chat.shown import media_of, texts_of
 from ainfera_gateway.wire.parsed import Parsed, Weight
 from ainfera_gateway.wire.routing_inputs import read_caps, read_hint, read_tags
 from ainfera_gateway.wire.validation import decode
@@ -40,15 +42,11 @@ class ParsedChat(Parsed, frozen=True, kw_only=True):
         messages = self.fields.messages
         if not self.request.needs & MEDIA:
             return Weight(b"".join(map(self.span, _WEIGHED)), len(messages))
-        media = 0
-        texts: list[str] = []
-        for message in messages:
-            for part in message.content if isinstance(message.content, tuple) else ():
-                texts.append(part.text or "")
-                media += part.text is None
-            if isinstance(message.content, str):
-                texts.append(message.content)
-        text = "".join(texts).encode() + b"".join(map(self.span, _WEIGHED[1:]))
+        media, payloads = media_of(messages)
+        said = without(self.span("messages"), payloads)
+        if said is None:
+            said = b"".join(map(msgspec.json.encode, texts_of(messages)))
+        text = said + b"".join(map(self.span, _WEIGHED[1:]))
         return Weight(text, len(messages), media)
 
 
