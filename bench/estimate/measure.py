@@ -15,7 +15,7 @@ from bench.estimate.tokenizers import Tokenizer
 
 TEMPLATE_TOKENS = 7
 """What OpenAI publishes for a request of one message: three for it, one for its role, three that open the answer."""
-LOCAL_TEMPLATE_TOKENS = 31
+LOCAL_TEMPLATE_TOKENS = 30
 """What SmolLM2's own template adds, its default system prompt included."""
 WRITTEN = {
     "prose": 30.0, "markdown": 22.0, "chat": 10.0, "python": 8.0, "stdlib": 8.0, "braces": 8.0, "json_minified": 6.0,
