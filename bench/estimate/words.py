@@ -420,6 +420,24 @@ VIETNAMESE = [
     "hàng",
 ]
 
+ITALIAN = """il la che non di una sono della questo anche come più perché quando lavoro risposta domanda azienda
+servizio pagamento fattura richiesta sviluppo cittadini governo proposta mercato dichiarato nuovo""".split()
+
+DUTCH = """de het een van en niet voor met zijn maar ook wordt worden gemeente ontwikkeling verzekering antwoord vraag
+betaling rekening beschikbaar tussen gebruiker werkzaamheden mogelijkheden overheid aanvraag vandaag""".split()
+
+INDONESIAN = """yang dan tidak dengan untuk pada adalah dari dalam akan pembayaran pertanyaan jawaban perusahaan
+layanan pengguna permintaan pengembangan pemerintah masyarakat menggunakan terjadi bagaimana""".split()
+
+FINNISH = """ja on ei se että mutta myös kuin tämä ovat maksu lasku kysymys vastaus yritys palvelu käyttäjä pyyntö
+kehittäminen mahdollisuus yhteiskunta tietokone kaupungissa rakentaminen""".split()
+
+SWEDISH = """och att det som för inte med den till har betalning faktura fråga svar företag tjänst användare begäran
+utveckling möjlighet samhället dator staden regeringen""".split()
+
+PORTUGUESE = """o que não uma para com mais como mas foi pagamento fatura pergunta resposta empresa serviço usuário
+pedido desenvolvimento governo mercado cidade trabalho informação""".split()
+
 RUSSIAN = [
     "и",
     "в",
@@ -828,10 +846,16 @@ SCRIPTS = {
 }
 """Languages that are not written in Latin letters."""
 LATIN = {
+    "dutch": DUTCH,
+    "finnish": FINNISH,
     "french": FRENCH,
     "german": GERMAN,
+    "indonesian": INDONESIAN,
+    "italian": ITALIAN,
     "polish": POLISH,
+    "portuguese": PORTUGUESE,
     "spanish": SPANISH,
+    "swedish": SWEDISH,
     "turkish": TURKISH,
     "vietnamese": VIETNAMESE,
 }

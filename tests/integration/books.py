@@ -79,7 +79,7 @@ def _hundredths(character: str) -> int:
             return 280
         assert character < "\u0370", "a script that this oracle does not know"
         return 303
-    for kind, weight in (("a-z", 23), ("A-Z", 69), ("0-9", 121), (" ", 18), ("\r\n", 81), ("\t", 106)):
+    for kind, weight in (("a-z", 27), ("A-Z", 69), ("0-9", 121), (" ", 18), ("\r\n", 81), ("\t", 106)):
         if re.fullmatch(f"[{kind}]", character):
             return weight
     return 77

@@ -17,7 +17,7 @@ _COMMON_TWO = bytes([*range(0xCE, 0xD2), *range(0xD7, 0xDC)])
 
 # Bytes of a kind, and the weight of each in hundredths of a token, the most frequent kinds first.
 _KINDS: tuple[tuple[bytes, int], ...] = (
-    (bytes(range(97, 123)), 23),
+    (bytes(range(97, 123)), 27),
     (b" ", 18),
     (bytes(byte for byte in range(128) if not chr(byte).isalnum() and byte not in b" \t\r\n"), 77),
     (bytes(range(48, 58)), 121),
