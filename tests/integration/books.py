@@ -69,7 +69,7 @@ def estimated_input(messages: bytes, count: int, *more: bytes) -> int:
     text = b"".join((messages, *more)).decode()
     text = re.sub(r"(?<!\\)\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), text).replace('\\"', '"')
     hundredths = sum(map(_hundredths, text))
-    hundredths += 880 * len(re.findall("[a-z]{16}", text)) + 425 * len(re.findall("[a-z][0-9]", text))
+    hundredths += 390 * len(re.findall("[a-z]{8}", text)) + 445 * len(re.findall("[a-z][0-9]", text))
     return hundredths // 100 + 8 * count + 48
 
 
@@ -78,8 +78,8 @@ def _hundredths(character: str) -> int:
         if "\u2000" <= character < "\u3000":
             return 280
         assert character < "\u0370", "a script that this oracle does not know"
-        return 303
-    for kind, weight in (("a-z", 27), ("A-Z", 69), ("0-9", 121), (" ", 18), ("\r\n", 81), ("\t", 106)):
+        return 390
+    for kind, weight in (("a-z", 21), ("A-Z", 69), ("0-9", 121), (" ", 18), ("\r\n", 81), ("\t", 139)):
         if re.fullmatch(f"[{kind}]", character):
             return weight
     return 77

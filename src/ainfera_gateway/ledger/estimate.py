@@ -17,17 +17,17 @@ _COMMON_TWO = bytes([*range(0xCE, 0xD2), *range(0xD7, 0xDC)])
 
 # Bytes of a kind, and the weight of each in hundredths of a token, the most frequent kinds first.
 _KINDS: tuple[tuple[bytes, int], ...] = (
-    (bytes(range(97, 123)), 27),
+    (bytes(range(97, 123)), 21),
     (b" ", 18),
     (bytes(byte for byte in range(128) if not chr(byte).isalnum() and byte not in b" \t\r\n"), 77),
     (bytes(range(48, 58)), 121),
     (bytes(range(65, 91)), 69),
     (b"\r\n", 81),
-    (b"\t", 106),
+    (b"\t", 139),
     (_CONTINUATION, 0),
     (_COMMON_TWO, 148),
-    (bytes(range(0xC0, 0xE0)), 303),
-    (b"\xe0", 326),
+    (bytes(range(0xC0, 0xE0)), 390),
+    (b"\xe0", 330),
     (b"\xe1", 450),
     (b"\xe2", 280),
     (b"\xe3", 180),
@@ -36,9 +36,9 @@ _KINDS: tuple[tuple[bytes, int], ...] = (
     (bytes(range(0xF0, 0x100)), 420),
 )
 _SHAPES = bytes(97 if 97 <= byte < 123 else 48 if 48 <= byte < 58 else 32 for byte in range(256))
-_LONG_RUN, _LONG_RUN_WEIGHT = b"a" * 16, 880
-"""So many small letters at a stretch are no word that a tokenizer knows."""
-_CODE, _CODE_WEIGHT = b"a0", 425
+_LONG_RUN, _LONG_RUN_WEIGHT = b"a" * 8, 390
+"""A stretch of so many small letters is seldom one token: a long word, often of a language other than English."""
+_CODE, _CODE_WEIGHT = b"a0", 445
 """A digit after a small letter: identifiers, hashes and base64, which fall into short tokens."""
 
 
