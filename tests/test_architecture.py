@@ -48,7 +48,6 @@ PURE = [
     "ledger/hold.py",
     "ledger/estimate.py",
     "ledger/media.py",
-    "inference/estimated.py",
     "inference/lifecycle.py",
     "inference/judge.py",
     "inference/answer.py",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ainfera_gateway.inference.estimated import estimated_input
+from ainfera_gateway.inference.weigh import estimated_input
 from ainfera_gateway.ledger.estimate import output_tokens, text_tokens
 from ainfera_gateway.wire.openai_chat.request import parse
 from bench.estimate.corpus import Sample

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ainfera_gateway.inference.estimated import estimated_input
+from ainfera_gateway.inference.weigh import estimated_input
 from ainfera_gateway.ledger.estimate import input_tokens
 from ainfera_gateway.ledger.media import DOCUMENT_TOKENS_MAX, IMAGE_TOKENS_MAX, TOOL_PROMPT_TOKENS, media_tokens
 from ainfera_gateway.wire.media import Media
