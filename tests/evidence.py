@@ -99,16 +99,16 @@ def _money(connection: StoredReader) -> list[str]:
     balances: Counter[str] = Counter()
     paid: Counter[str] = Counter()
     debits = revenue = house = 0
-    for agent_id, debit, credit, amount, kind in connection.execute(
-        "SELECT agent_id, debit_account, credit_account, amount_picousd, kind FROM transfers"
+    for agent_id, debit, credit, amount in connection.execute(
+        "SELECT agent_id, debit_account, credit_account, amount_picousd FROM transfers"
     ):
         balances[debit] -= amount
         balances[credit] += amount
         if credit == "house:revenue":
             revenue += amount
-            debits += amount if kind == "debit" else 0
-            house += amount if kind != "debit" else 0
-        if kind == "debit":
+            debits += amount if debit == f"agent:{agent_id}" else 0
+            house += amount if debit != f"agent:{agent_id}" else 0
+        if debit == f"agent:{agent_id}":
             paid[agent_id] += amount
     if sum(balances.values()) != 0:
         found.append("debits do not equal credits")

@@ -6,6 +6,7 @@ import atexit
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,6 +31,29 @@ class Postgres:
     def execute(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+    def stop_at_once(self) -> None:
+        """As a crash does: no checkpoint, every connection cut. ``start`` recovers from the log."""
+        process = self._server.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)
+        process.wait(60)
+
+    def start(self) -> None:
+        """Serve again, at the same place."""
+        self._server.ensure_postgres_running()
+
+    def suspend(self) -> None:
+        """Let every process of the server hang: connections stay open, nothing is answered."""
+        for process in self._processes():
+            process.suspend()
+
+    def resume(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[Any]:
+        parent = self._server.get_postmaster_info().process
+        return [parent, *parent.children()]
 
     def wait_until_left(self, name: str) -> None:
         """A server process outlives its closed connection for a moment; one whose connection is open never goes."""

@@ -36,10 +36,12 @@ from ainfera_gateway.inference.count import TokenCounter
 from ainfera_gateway.inference.dispatch import House
 from ainfera_gateway.inference.facts import Facts
 from ainfera_gateway.inference.killswitch import KillSwitch
+from ainfera_gateway.inference.late import LateSettlements
 from ainfera_gateway.inference.neighbours import Neighbours
 from ainfera_gateway.inference.prepare import Planner
 from ainfera_gateway.inference.recover import Recovery
 from ainfera_gateway.inference.refusals import Refusals
+from ainfera_gateway.inference.spool import Spool
 from ainfera_gateway.inference.supervisor import Supervisor
 from ainfera_gateway.limits import Buckets
 from ainfera_gateway.metrics.registry import Registry
@@ -54,6 +56,7 @@ from ainfera_gateway.routing.gateway_aliases import gateway_aliases
 from ainfera_gateway.settings import Settings
 from ainfera_gateway.storage.engine import Database, migrate, require_head
 from ainfera_gateway.storage.lock import DatabaseLock
+from ainfera_gateway.storage.read import read_soon
 from ainfera_gateway.storage.recorder import Recorder, open_recorder
 from ainfera_gateway.storage.tables import audit_events, chain_heads
 from ainfera_gateway.version import __version__
@@ -169,7 +172,14 @@ class Gateway:
             public_url=self.public_url,
             rate=Buckets(self._clock, settings.rate_limit_rpm),
         )
-        self._recovery = Recovery(self._recorder, self._reader, owner=self.owner, live=self._live)
+        self._late = LateSettlements(
+            self._recorder, self._reader, Spool(settings.data_dir / "spool"), self.killswitch, live=self._live
+        )
+        self._recovery = Recovery(
+            self._recorder, self._reader, owner=self.owner, live=self._live, may_judge=self._neighbours.steady
+        )
+        # What is known of a call comes before what must be guessed.
+        await self._late.run_once()
         await self._recovery.run_once()
         await self._sample_chain()  # ready only with the true height, not with 0 until the first tick
         self._door = self._build_door(facts, planner, keys)
@@ -199,6 +209,7 @@ class Gateway:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait_for(task, timeout=5)
+        await self._late.run_once()
         await self._neighbours.end()
         await self._recorder.close()
         await self._client.close()
@@ -263,6 +274,7 @@ class Gateway:
             drain_s=settings.disconnect_drain_s,
             rate_limit_rpm=settings.rate_limit_rpm,
             live=self._live,
+            late=self._late,
         )
         control = Control(
             settings=settings,
@@ -304,6 +316,7 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), timeout=_TICK_S)
             try:
+                await self._late.run_once()
                 await self._refusals.tend()
                 await asyncio.to_thread(self._renew_catalog)
                 await self._sample_chain()
@@ -318,10 +331,9 @@ class Gateway:
         engaged, spent, threshold = self.killswitch.figures()
         self.series.note_killswitch(engaged=engaged, spent_picousd=spent, threshold_picousd=threshold)
 
-    def _probe(self) -> dict[str, Any]:
+    async def _probe(self) -> dict[str, Any]:
         try:
-            with self._reader.connect() as connection:
-                connection.execute(select(1))
+            await read_soon(_answers, self._reader)
             database = "ok"
         except Exception:  # noqa: BLE001 - whatever it is, the database is not well
             _log.exception("database probe failed", extra={"event": "probe_failed"})
@@ -340,6 +352,11 @@ def _prepare_schema(database: Database, settings: Settings) -> None:
     if database.is_sqlite or settings.auto_migrate:
         migrate(database)
     require_head(database)
+
+
+def _answers(reader: Engine) -> None:
+    with reader.connect() as connection:
+        connection.execute(select(1))
 
 
 def _chain_figures(reader: Engine) -> tuple[int, int | None]:

@@ -67,8 +67,19 @@ def rate_limited(wait_s: int) -> GatewayError:
     )
 
 
-def ledger_unavailable() -> GatewayError:
-    """No T1, no provider call."""
-    return GatewayError(
-        503, "ledger_unavailable", "The ledger cannot be written now; nothing was sent.", headers={"retry-after": "2"}
-    )
+class LedgerUnavailable(GatewayError):  # noqa: N818 - named as its code
+    """No T1, no provider call. ``uncertain`` when what was to be written may have been, unheard."""
+
+    def __init__(self, *, uncertain: bool = False) -> None:
+        super().__init__(
+            503,
+            "ledger_unavailable",
+            "The ledger cannot be written now; nothing was sent.",
+            headers={"retry-after": "2"},
+        )
+        self.uncertain = uncertain
+
+
+def ledger_unavailable(*, uncertain: bool = False) -> LedgerUnavailable:
+    """The ledger is away; see ``LedgerUnavailable``."""
+    return LedgerUnavailable(uncertain=uncertain)

@@ -18,9 +18,11 @@ from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.inference.dispatch import House
 from ainfera_gateway.inference.killswitch import KillSwitch
+from ainfera_gateway.inference.late import LateSettlements
 from ainfera_gateway.inference.plan import CallPlan, Target
 from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.settle import SettleCall
+from ainfera_gateway.inference.spool import Spool
 from ainfera_gateway.ledger.hold import ask
 from ainfera_gateway.metrics.registry import Registry
 from ainfera_gateway.metrics.series import Series
@@ -157,15 +159,18 @@ class Rooms:
 
     recorder: SqliteRecorder
     reader: Engine
+    directory: Path
     clock: SystemClock = field(default_factory=SystemClock)
 
     def house(self, provider: Provider, *, failing_t2: int = 0) -> House:
         recorder: Any = FailingT2(self.recorder, failing_t2)
+        killswitch = KillSwitch(self.clock, threshold_picousd=10**18, enabled=True, pinned=True)
+        live: set[str] = set()
         return House(
             recorder=recorder,
             client=provider,  # type: ignore[arg-type]
             backends=Backends({p.slug: Backend(p.slug, "http://x/v1", "k") for p in SEED_PROVIDERS}),
-            killswitch=KillSwitch(self.clock, threshold_picousd=10**18, enabled=True, pinned=True),
+            killswitch=killswitch,
             refusals=Refusals(recorder, self.clock),
             series=Series(Registry(), self.clock, version="0", providers=[p.slug for p in SEED_PROVIDERS]),
             clock=self.clock,
@@ -175,7 +180,8 @@ class Rooms:
             call_timeout_s=60,
             drain_s=0.05,
             rate_limit_rpm=0,
-            live=set(),
+            live=live,
+            late=LateSettlements(recorder, self.reader, Spool(self.directory / "spool"), killswitch, live=live),
         )
 
     def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -192,7 +198,7 @@ async def rooms(directory: Path) -> AsyncIterator[Rooms]:
     reader = database.reader()
     await recorder.submit(OpenAgent(AGENT_ID, GRANT_PICOUSD))
     try:
-        yield Rooms(recorder, reader)
+        yield Rooms(recorder, reader, directory)
     finally:
         await recorder.close()
         reader.dispose()

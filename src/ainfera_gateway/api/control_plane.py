@@ -27,7 +27,7 @@ from ainfera_gateway.api.context import context_of
 from ainfera_gateway.api.control_body import invalid_fields, message
 from ainfera_gateway.api.docs_page import docs_page
 from ainfera_gateway.api.openapi_inference import inference_paths, inference_schemas
-from ainfera_gateway.api.render import rendered
+from ainfera_gateway.api.render import rendered, unexpected
 from ainfera_gateway.api.routes import ROUTES, Auth
 from ainfera_gateway.control.context import Control
 from ainfera_gateway.control.reads_audit import VerifiedHeads
@@ -198,7 +198,7 @@ class _Surprises:
 
 def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("request failed", exc_info=error, extra={"event": "request_failed"})
-    return _refusal(request, GatewayError(500, "internal_server_error", "The gateway failed to answer this request."))
+    return _refusal(request, unexpected(error))
 
 
 def _refusal(request: Request, error: GatewayError) -> Response:

@@ -14,7 +14,7 @@ from ainfera_gateway.agents.caller import Caller
 from ainfera_gateway.agents.keys import hash_key, well_formed
 from ainfera_gateway.api.asgi import App, CallerGoneError, Message, Receive, Scope, Send, answer, header, too_large
 from ainfera_gateway.api.context import RequestContext
-from ainfera_gateway.api.render import rendered
+from ainfera_gateway.api.render import rendered, unexpected
 from ainfera_gateway.api.routes import Auth, Route, RouteTable
 from ainfera_gateway.api.trace_context import trace_context
 from ainfera_gateway.clock import Clock
@@ -73,9 +73,9 @@ class Door:
             await self._refuse(outgoing, context, error)
         except CallerGoneError:
             outgoing.status = outgoing.status or 499
-        except Exception:  # noqa: BLE001 - the border of the house: logged, and answered without detail
+        except Exception as exc:  # noqa: BLE001 - the border of the house: logged, and answered without detail
             _log.exception("request failed", extra={"event": "request_failed", "trace_id": trace.trace_id})
-            failed = GatewayError(500, "internal_server_error", "The gateway failed to answer this request.")
+            failed = unexpected(exc)
             await self._refuse(outgoing, context, failed)
         finally:
             template = route.template if route is not None else None

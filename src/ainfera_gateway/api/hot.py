@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -37,11 +37,11 @@ async def health(scope: Scope, _receive: Receive, send: Send) -> None:
 class Readiness:
     """``/readyz``: 200 while every probe is well, 503 while draining or when one is not."""
 
-    def __init__(self, probe: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, probe: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
         self._probe = probe
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        state = dict(self._probe())
+        state = dict(await self._probe())
         body = msgspec.json.encode(state)
         status = 200 if state["status"] == "ok" else 503
         await answer(send, status, b"" if scope["method"] == "HEAD" else body, _length(scope, body))

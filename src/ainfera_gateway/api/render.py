@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ainfera_gateway.errors import GatewayError
+from ainfera_gateway.errors import GatewayError, ledger_unavailable
+from ainfera_gateway.storage.read import is_away
 from ainfera_gateway.wire.anthropic_messages.errors import error_body as messages_error_body
 from ainfera_gateway.wire.native_error import native_error_body
 from ainfera_gateway.wire.openai_chat.errors import error_body
@@ -34,3 +35,10 @@ def _with_top(body: bytes, error: GatewayError) -> bytes:
     for name, value in error.top.items():
         document.setdefault(name, value)
     return msgspec.json.encode(document)
+
+
+def unexpected(error: Exception) -> GatewayError:
+    """What a caller hears of a failure that is no refusal: 503 where the database is away, else a bug's 500."""
+    if is_away(error):
+        return ledger_unavailable()
+    return GatewayError(500, "internal_server_error", "The gateway failed to answer this request.")

@@ -12,6 +12,7 @@ from ainfera_gateway.inference.adapter_attempt import AdapterAttempt
 from ainfera_gateway.inference.attempt import Attempt, AttemptResult, Scope, Send
 from ainfera_gateway.inference.judge import NOT_CARRIED
 from ainfera_gateway.inference.killswitch import KillSwitch
+from ainfera_gateway.inference.late import LateSettlements
 from ainfera_gateway.inference.plan import CallPlan, Target
 from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.terms import adapter_terms, terms_of
@@ -43,6 +44,7 @@ class House:
     drain_s: float
     rate_limit_rpm: int
     live: set[str]
+    late: LateSettlements
 
 
 class _Common(TypedDict):

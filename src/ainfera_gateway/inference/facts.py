@@ -6,7 +6,6 @@ process drops them at once. Memory may refuse early; what binds is checked again
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ainfera_gateway.agents.caller import Caller
 from ainfera_gateway.clock import Clock
 from ainfera_gateway.ids import is_id
 from ainfera_gateway.routing.store import tenant_aliases
+from ainfera_gateway.storage.read import read_soon
 from ainfera_gateway.storage.tables import agents, api_keys
 
 _LIFE_S = 1.0
@@ -94,7 +94,7 @@ class Facts:
 
     async def _read(self, memory: _Remembered, key: str, read: Callable[[str], Any]) -> Any:
         generation = self._generation
-        value = await asyncio.to_thread(read, key)
+        value = await read_soon(read, key)
         if generation == self._generation:
             memory.put(key, value)
         return value

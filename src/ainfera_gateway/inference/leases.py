@@ -54,6 +54,14 @@ class ReleaseLease:
         page.execute(_RELEASE, {"owner": self.owner})
 
 
+def known(reader: Engine) -> frozenset[str]:
+    """The owners that have a lease, whether it holds or has run out."""
+    if reader.dialect.name != "postgresql":
+        return frozenset()
+    with reader.connect() as connection:
+        return frozenset(connection.execute(select(worker_leases.c.owner)).scalars())
+
+
 def living(reader: Engine) -> frozenset[str]:
     """The owners whose lease holds."""
     if reader.dialect.name != "postgresql":

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from ainfera_gateway.clock import Clock, utc_day
 from ainfera_gateway.inference.killswitch import KillSwitch
-from ainfera_gateway.inference.leases import RENEW_S, ReleaseLease, RenewLease
+from ainfera_gateway.inference.leases import LEASE_S, RENEW_S, ReleaseLease, RenewLease
 from ainfera_gateway.storage.house_state import read_house_state
 from ainfera_gateway.storage.owner_file import OwnerFile
 from ainfera_gateway.storage.recorder import Recorder
@@ -35,6 +35,8 @@ class Neighbours:
         self._owner = owner
         self._file = OwnerFile(data_dir, owner)
         self._alone = reader.dialect.name != "postgresql"
+        self._steady_since_s = clock.monotonic_s()
+        self._renewed_s = clock.monotonic_s()
 
     async def begin(self) -> None:
         """Take the lease, end those of the dead on this machine, read the switches.
@@ -50,15 +52,13 @@ class Neighbours:
         """Renew and learn until ``stop`` is set; what fails once is tried again the next time."""
         if self._alone:
             return
-        renewed_s = self._clock.monotonic_s()
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LEARN_S)
             try:
                 await self._learn()
-                if self._clock.monotonic_s() - renewed_s >= RENEW_S:
+                if self._clock.monotonic_s() - self._renewed_s >= RENEW_S:
                     await self._renew()
-                    renewed_s = self._clock.monotonic_s()
             except Exception:  # noqa: BLE001 - a database that is away now may be back the next time
                 _log.warning("the database could not be asked", exc_info=True, extra={"event": "neighbours_failed"})
 
@@ -73,8 +73,19 @@ class Neighbours:
             return
         self._file.release()
 
+    def steady(self) -> bool:
+        """Whether the database has been there for as long as a lease holds.
+
+        While it was away nobody could renew a lease, so at first one that has run out says nothing of its owner.
+        """
+        return self._clock.monotonic_s() - self._steady_since_s >= LEASE_S
+
     async def _renew(self) -> None:
         await self._recorder.submit(RenewLease(self._owner))
+        now_s = self._clock.monotonic_s()
+        if now_s - self._renewed_s > LEASE_S / 2:
+            self._steady_since_s = now_s
+        self._renewed_s = now_s
         for owner in await asyncio.to_thread(self._file.dead):
             await self._recorder.submit(ReleaseLease(owner))
             self._file.forget(owner)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,6 +31,7 @@ from ainfera_gateway.routing.decide import decide, others, pinned
 from ainfera_gateway.routing.decision import Decision, DecisionInputs
 from ainfera_gateway.routing.refuse import refusal
 from ainfera_gateway.settings import Settings
+from ainfera_gateway.storage.read import read_soon
 from ainfera_gateway.storage.tables import idempotency_keys
 from ainfera_gateway.wire.parsed import Parsed
 
@@ -65,7 +65,7 @@ class Planner:
         request = asked.parsed.request
         agent, resolved, ids = await self._admit(origin, request, headers)
         if asked.key_hash is not None:
-            await asyncio.to_thread(self._known_answer, agent.agent_id, asked.key_hash)
+            await read_soon(self._known_answer, agent.agent_id, asked.key_hash)
         is_pinned = not resolved.routed
         stopped = self.killswitch.refusal(pinned=is_pinned)
         if stopped is None:

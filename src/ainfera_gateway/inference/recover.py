@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from sqlalchemy import Engine, select
 
-from ainfera_gateway.inference.leases import living
+from ainfera_gateway.inference.leases import known, living
 from ainfera_gateway.inference.records import CallFacts
 from ainfera_gateway.inference.settle import AlreadySettledError, RecoverCall
 from ainfera_gateway.storage.page import HoldRow
@@ -22,16 +23,26 @@ _log = logging.getLogger("ainfera.recover")
 class Recovery:
     """``live`` are the inference ids that this process is still working on; ``owner`` names this process."""
 
-    def __init__(self, recorder: Recorder, reader: Engine, *, owner: str, live: set[str]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        reader: Engine,
+        *,
+        owner: str,
+        live: set[str],
+        may_judge: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._recorder = recorder
         self._reader = reader
         self._owner = owner
         self._live = live
+        self._may_judge = may_judge
 
     async def run_once(self, *, older_than_us: int | None = None) -> int:
         """Settle abandoned holds; returns how many.
 
-        Another owner's holds are abandoned when its lease has run out. Our own are only when no task works on them and
+        Another owner's holds are abandoned when its lease was given back or has run out; whether it has is judged only
+        while ``may_judge`` says so. Our own are only when no task works on them and
         they are older than ``older_than_us`` (microseconds since the epoch).
         """
         recovered = 0
@@ -42,14 +53,14 @@ class Recovery:
                 return recovered
             after = batch[-1][0].inference_id
             # Read after the holds: whoever opened one of them had its lease before.
-            alive = await asyncio.to_thread(living, self._reader)
-            units = [RecoverCall(facts, hold) for hold, facts in batch if self._abandoned(hold, alive, older_than_us)]
+            spared = await asyncio.to_thread(living if self._may_judge() else known, self._reader)
+            units = [RecoverCall(facts, hold) for hold, facts in batch if self._abandoned(hold, spared, older_than_us)]
             results = await asyncio.gather(*(self._settle(unit) for unit in units))
             recovered += sum(results)
 
-    def _abandoned(self, hold: HoldRow, alive: frozenset[str], older_than_us: int | None) -> bool:
+    def _abandoned(self, hold: HoldRow, spared: frozenset[str], older_than_us: int | None) -> bool:
         if hold.owner != self._owner:
-            return hold.owner not in alive
+            return hold.owner not in spared and hold.inference_id not in self._live
         return hold.inference_id not in self._live and older_than_us is not None and hold.created_us < older_than_us
 
     async def _settle(self, unit: RecoverCall) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ainfera_gateway.errors import GatewayError, not_found
 from ainfera_gateway.inference.records import AttemptEnd, CallFacts, IdempotencyHit
@@ -163,6 +164,8 @@ class NextAttempt:
     attempt_id: str
     provider: str
     model: str
+    void: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody waits for it any more; it then refuses."""
 
     def keys(self) -> Keys:
         return Keys(agents=(self.facts.agent_id,), holds=(self.facts.inference_id,))
@@ -170,7 +173,7 @@ class NextAttempt:
     def apply(self, page: Page) -> tuple[int, int]:
         hold = page.holds.get(self.facts.inference_id)
         wallet = page.wallets.get(self.facts.agent_id)
-        if hold is None or wallet is None or hold.state == "released":
+        if hold is None or wallet is None or hold.state == "released" or self.void.is_set():
             raise Refused(not_found())
         try:
             output = self._top_up(wallet, hold, page.now_us)

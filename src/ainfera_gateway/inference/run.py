@@ -8,15 +8,16 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from ainfera_gateway.agents.secrets import seal
-from ainfera_gateway.errors import GatewayError, ledger_unavailable
+from ainfera_gateway.errors import GatewayError, LedgerUnavailable, ledger_unavailable
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.inference.answer import failure, headers, last_bytes
 from ainfera_gateway.inference.attempt import AttemptResult, Scope
+from ainfera_gateway.inference.commit_wait import LEDGER_WAIT_S, CommitWait
 from ainfera_gateway.inference.dispatch import Dispatch, House
 from ainfera_gateway.inference.judge import NOT_SENT, Standing, broken, ended, judge
 from ainfera_gateway.inference.lifecycle import Outcome, State, move
@@ -25,9 +26,9 @@ from ainfera_gateway.inference.records import CallEnd, IdempotencyHit, Settled
 from ainfera_gateway.inference.replay import StoredAnswer, associated_data
 from ainfera_gateway.inference.reserve import NextAttempt, OpenCall
 from ainfera_gateway.inference.settle import AlreadySettledError, SettleCall
+from ainfera_gateway.inference.spool import Owed
 from ainfera_gateway.ledger.hold import Grant
 from ainfera_gateway.money import format_usd
-from ainfera_gateway.storage.page import Unit
 from ainfera_gateway.wire.passages import error_frame
 
 TRIES_PER_TARGET = 2
@@ -35,7 +36,7 @@ ATTEMPTS_MAX = 6
 STORED_ANSWER_BYTES_MAX = 1024 * 1024
 _BACKOFF_S = 0.1
 _RETRY_AFTER_MAX_S = 2.0
-_SETTLE_TRIES = 6
+_SETTLE_AGAIN_S = 0.1
 
 _log = logging.getLogger("ainfera.inference")
 
@@ -74,7 +75,10 @@ class CallRun:
         self._hold_picousd = 0
         self._failed_picousd = 0
         self._streaming = False
-        self._stopping = False
+        self._commits = CommitWait(house.recorder, house.clock)
+        self._owed = False
+        self._gave_up = False
+        self._applied = False
         self._transcript: list[bytes] | None = [] if plan.facts.idempotency_hash else None
         self._transcript_bytes = 0
         self._target = plan.first
@@ -109,7 +113,8 @@ class CallRun:
                 end = broken(self._standing(), "internal_error")
             await self._finish(end)
         finally:
-            self._house.live.discard(facts.inference_id)
+            if not self._owed:
+                self._house.live.discard(facts.inference_id)
 
     async def _reserve(self) -> Grant:
         plan = self._plan
@@ -120,14 +125,20 @@ class CallRun:
             provider=self._target.model.provider,
             model=self._target.model.slug,
             owner=self._house.owner,
-            gate=lambda by_hand: self._house.killswitch.refusal(pinned=plan.pinned, by_hand=by_hand),
+            gate=self._gate,
             rate_limit_rpm=self._house.rate_limit_rpm,
         )
         try:
-            grant: Grant = await self._shielded(unit)
+            grant: Grant = await self._commits.commit(unit)
         except IdempotencyHit:
             raise
+        except TimeoutError as exc:
+            self._take_back(begun=self._applied)
+            raise ledger_unavailable() from exc
         except GatewayError as error:
+            if isinstance(error, LedgerUnavailable):
+                self._take_back(begun=error.uncertain)
+                raise
             await self._house.refusals.note(plan.facts, error)
             raise
         except Exception as exc:
@@ -136,6 +147,20 @@ class CallRun:
         self._state = move(self._state, State.RESERVED)
         self._hold_picousd = grant.amount_picousd
         return grant
+
+    def _gate(self, by_hand: bool | None) -> GatewayError | None:
+        """Asked inside T1's transaction: a caller who was told 503 meanwhile must not be charged."""
+        if self._gave_up:
+            return ledger_unavailable()
+        self._applied = True
+        return self._house.killswitch.refusal(pinned=self._plan.pinned, by_hand=by_hand)
+
+    def _take_back(self, *, begun: bool) -> None:
+        """T1 is given up. If it may be committed all the same, its hold is released as soon as the ledger is back."""
+        self._gave_up = True
+        if begun:
+            end = broken(self._standing(), "ledger_unavailable")
+            self._house.late.note(Owed(self._plan.facts, end))
 
     async def _attempts(self, grant: Grant) -> None:
         """Try targets in decision order until one answers, one was seen by the caller, or none is left."""
@@ -180,8 +205,9 @@ class CallRun:
             model=target.model.slug,
         )
         try:
-            output, held = await self._shielded(unit)
-        except GatewayError:
+            output, held = await self._commits.commit(unit)
+        except (GatewayError, TimeoutError):
+            unit.void.set()
             self._go_on()
             return None
         self._hold_picousd = held
@@ -280,39 +306,34 @@ class CallRun:
         return replace(end, answer_state="stored", answer_sealed=sealed)
 
     async def _settle(self, end: CallEnd) -> Settled | None:
-        """T2, tried again when the database does not answer; a call that stays open is recovered at the next start."""
+        """T2, tried again for a moment; then it goes to the spool, and the caller has the answer all the same."""
         unit = SettleCall(self._plan.facts, end)
         self._state = move(self._state, State.SETTLED)
-        for attempt in range(_SETTLE_TRIES):
+        clock = self._house.clock
+        until_s, tried = clock.monotonic_s() + LEDGER_WAIT_S, False
+        while not tried or clock.monotonic_s() < until_s:
             try:
-                settled: Settled = await self._shielded(unit)
+                settled: Settled = await self._commits.commit(unit)
             except AlreadySettledError:
+                if tried:
+                    break  # by the try whose answer was lost, or by recovery: the spool's reader finds out
                 _log.exception("a call was settled twice; the second is void", extra=self._ids("settled_twice"))
                 return None
-            except Exception:  # noqa: BLE001 - tried again, then left to recovery
+            except Exception:  # noqa: BLE001 - tried again, then kept
                 _log.exception("T2 failed", extra=self._ids("t2_failed"))
+                tried = True
                 with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.sleep(0.05 * 2**attempt)
+                    await asyncio.sleep(_SETTLE_AGAIN_S)
                 continue
             self._house.killswitch.spent(settled.paid_picousd)
             return settled
-        _log.error("T2 given up; the hold stays for recovery", extra=self._ids("t2_given_up"))
+        self._owed = True
+        await self._commits.to_its_end(self._house.late.keep(self._plan.facts, end))
         return None
-
-    async def _shielded(self, unit: Unit) -> Any:
-        """Wait for a commit even while this task is being cancelled: it is under way either way."""
-        work = asyncio.ensure_future(self._house.recorder.submit(unit))
-        while True:
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                if work.cancelled():
-                    raise
-                self._stopping = True
 
     def _go_on(self) -> None:
         """Act on a cancellation that came while a commit was waited for."""
-        if self._stopping:
+        if self._commits.cancelled:
             raise asyncio.CancelledError
 
     def _report(self, end: CallEnd, settled: Settled | None) -> None:

@@ -14,6 +14,9 @@ from ainfera_gateway.ledger.hold import settle
 from ainfera_gateway.money import format_usd
 from ainfera_gateway.storage.page import HoldRow, IdempotencyRow, Keys, Page, Refused
 
+UPPER_BOUND = "indeterminate_upper_bound"
+"""The kind of correction that says what a call of unknown end may have cost at most."""
+
 
 class AlreadySettledError(RuntimeError):
     """The hold is gone: somebody else settled this call. Nothing was written."""
@@ -61,9 +64,11 @@ class SettleCall:
             memo=f"{end.attempt.provider}/{end.attempt.model}",
         )
         page.insert("transfers", entry)
-        _house(page, facts, accounts.UNRECONCILED, beyond, "unreconciled")
-        _house(page, facts, accounts.FAILED_ATTEMPTS, end.failed_attempts_picousd, "failed_attempts")
-        page.insert("attempts", end.attempt.row(facts.inference_id, page.now_us))
+        post_house(page, facts, accounts.UNRECONCILED, beyond, "unreconciled")
+        post_house(page, facts, accounts.FAILED_ATTEMPTS, end.failed_attempts_picousd, "failed_attempts")
+        if hold.ordinal == end.attempt.ordinal:
+            # Otherwise a further attempt was reserved, though nobody heard of it, and this one's row came with that.
+            page.insert("attempts", end.attempt.row(facts.inference_id, page.now_us))
         page.insert("routing_outcomes", self._outcome(page.now_us, paid))
         _end_idempotency(page, facts, end)
         seq = self._append(page, paid, wallet.balance_picousd, entry["id"])
@@ -182,7 +187,7 @@ class RecoverCall:
             {
                 "id": new_id(),
                 "inference_id": hold.inference_id,
-                "kind": "indeterminate_upper_bound",
+                "kind": UPPER_BOUND,
                 "amount_picousd": hold.amount_picousd,
                 "reason": "process_died",
                 "created_us": page.now_us,
@@ -231,7 +236,8 @@ class RefuseCall:
         )
 
 
-def _house(page: Page, facts: CallFacts, account: str, amount: int, kind: str) -> None:
+def post_house(page: Page, facts: CallFacts, account: str, amount: int, kind: str) -> None:
+    """A transfer of ``amount`` pico-USD from an account of the house; nothing where nothing is owed."""
     if amount > 0:
         page.insert(
             "transfers",

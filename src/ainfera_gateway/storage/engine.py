@@ -16,6 +16,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool, QueuePool
 
+_WAIT_S = 2
+"""How long a read waits for a connection, new or from the pool."""
 _ADVISORY_LOCK = 0x41494E46
 
 
@@ -49,7 +51,14 @@ class Database:
                 connection.execute("PRAGMA busy_timeout = 5000")
 
             return engine
-        return create_engine(self._psycopg_url(), pool_size=4, max_overflow=4, pool_pre_ping=True)
+        return create_engine(
+            self._psycopg_url(),
+            pool_size=4,
+            max_overflow=4,
+            pool_pre_ping=True,
+            pool_timeout=_WAIT_S,
+            connect_args={"connect_timeout": _WAIT_S},
+        )
 
     def _psycopg_url(self) -> str:
         return "postgresql+psycopg://" + self.url.split("://", 1)[1]

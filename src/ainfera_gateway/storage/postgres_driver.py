@@ -78,7 +78,7 @@ class PostgresDriver:
         except Exception as exc:
             if isinstance(exc, _LOST) or self._connection.is_closed():
                 self._connection.terminate()
-                raise UnreachableError(str(exc)) from exc
+                raise UnreachableError(str(exc), uncertain=True) from exc
             raise
 
     async def _run(self, units: list[Unit]) -> list[Outcome]:

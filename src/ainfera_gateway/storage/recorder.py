@@ -190,7 +190,7 @@ def _unavailable(units: list[Unit], cause: UnreachableError) -> list[Outcome]:
     _log.error("the ledger cannot be reached", extra={"event": "ledger_unavailable", "units": len(units)})
     outcomes: list[Outcome] = []
     for _ in units:
-        error = ledger_unavailable()
+        error = ledger_unavailable(uncertain=cause.uncertain)
         error.__cause__ = cause
         outcomes.append((None, error))
     return outcomes

@@ -26,7 +26,14 @@ Outcome = tuple[Any, BaseException | None]
 
 
 class UnreachableError(Exception):
-    """The engine cannot be written at all now; trying the units one by one would not help."""
+    """The engine cannot be written at all now; trying the units one by one would not help.
+
+    ``uncertain`` when the connection was lost on the way: the group may have been committed all the same.
+    """
+
+    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain
 
 
 def connect(path: str, *, synchronous: str = "FULL") -> sqlite3.Connection:

@@ -6,7 +6,13 @@ number, no balance below what is held, append-only by trigger (``APPEND_ONLY``).
 
 from __future__ import annotations
 
-from ainfera_gateway.storage.tables.calls import attempts, idempotency_keys, inferences, routing_outcomes
+from ainfera_gateway.storage.tables.calls import (
+    attempts,
+    idempotency_keys,
+    inferences,
+    routing_outcomes,
+    settlement_corrections,
+)
 from ainfera_gateway.storage.tables.choice import brand_verdicts, model_prices, models, providers, routing_policies
 from ainfera_gateway.storage.tables.columns import metadata
 from ainfera_gateway.storage.tables.evidence import (
@@ -60,6 +66,7 @@ __all__ = [
     "providers",
     "routing_outcomes",
     "routing_policies",
+    "settlement_corrections",
     "tenants",
     "transfers",
     "wallets",
