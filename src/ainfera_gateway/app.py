@@ -66,6 +66,7 @@ from ainfera_gateway.wire.openai_embeddings.request import parse as parse_embedd
 
 _TICK_S = 1.0
 _SETTLE_AT_STOP_S = 10.0
+_TASK_AT_STOP_S = 5.0
 _RECOVER_AFTER_US = 15 * 60 * 1_000_000
 
 _log = logging.getLogger("ainfera.app")
@@ -207,8 +208,12 @@ class Gateway:
         await self._refusals.flush()
         self._stop.set()
         for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait_for(task, timeout=5)
+            try:
+                await asyncio.wait_for(task, _TASK_AT_STOP_S)
+            except asyncio.CancelledError:
+                continue
+            except Exception:  # noqa: BLE001 - what is late or broken must not keep the other rooms from their end
+                _log.exception("a task did not end well", extra={"event": "task_at_stop", "task": task.get_name()})
         await self._late.run_once()
         await self._neighbours.end()
         await self._recorder.close()

@@ -36,6 +36,7 @@ from ainfera_gateway.storage.sqlite_driver import Outcome, UnreachableError, app
 STYLE = "numeric"
 _CONNECT_TIMEOUT_S = 5.0
 _COMMAND_TIMEOUT_S = 30.0
+_GOODBYE_TIMEOUT_S = 2.0
 _COMPOSED_MAX = 256
 _LOST = (
     OSError,
@@ -64,7 +65,11 @@ class PostgresDriver:
         return cls(url, await _connect(url), sealer, now_us, owner)
 
     async def close(self) -> None:
-        await self._connection.close()
+        """Say goodbye to the server; one that does not answer is left without."""
+        try:
+            await self._connection.close(timeout=_GOODBYE_TIMEOUT_S)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._connection.terminate()
 
     async def run(self, units: list[Unit]) -> list[Outcome]:
         """As the SQLite driver's ``run``; ``UnreachableError`` also when the connection is lost on the way."""
