@@ -27,6 +27,8 @@ __all__ = ["problems", "rows", "wait_settled"]
 _PICO = Decimal(10) ** 12
 # What an attempt's row may say when the provider never saw it.
 NEVER_LEFT = ("not_sent", "backend_not_ready", "connection_failed", "request_not_carried")
+# Recorded when nobody can know whether the request got out.
+MAYBE_LEFT = ("process_died", "broken_off")
 
 
 def problems(database: Stored, seen: Iterable[str | None], *, may_lack: bool = False) -> list[str]:
@@ -59,7 +61,7 @@ def _attempts(connection: StoredReader, seen: Counter[str | None], *, may_lack: 
         if name in seen:
             if reason in NEVER_LEFT:
                 found.append(f"attempt {name} left, and its row says {reason}")
-        elif outcome != "connect" and reason not in NEVER_LEFT and not (may_lack and reason == "process_died"):
+        elif outcome != "connect" and reason not in NEVER_LEFT and not (may_lack and reason in MAYBE_LEFT):
             found.append(f"attempt {name} is stored ({outcome}, {reason}), and the provider never saw it")
     return found
 

@@ -15,7 +15,8 @@ import httpx
 
 from tests.stored import Stored
 
-_PASSED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+_PASSED = ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+_ROOT = Path(__file__).resolve().parents[1]
 INTERNAL_KEY = "internal-key-of-the-tests-0123456789"
 
 ANCHOR_PROVIDERS = ("ANTHROPIC", "OPENAI", "GEMINI", "XAI", "MISTRAL")
@@ -61,7 +62,9 @@ def family_environment(base_url: str, *providers: str) -> dict[str, str]:
 class GatewayProcess:
     """A running gateway. ``log`` holds the JSON lines it has printed so far."""
 
-    def __init__(self, data_dir: Path, environment: dict[str, str] | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self, data_dir: Path, environment: dict[str, str] | None = None, *, port: int = 0, faults: Path | None = None
+    ) -> None:
         self.data_dir = data_dir
         self._environment = {
             **{name: os.environ[name] for name in _PASSED if name in os.environ},
@@ -69,6 +72,10 @@ class GatewayProcess:
             **(environment or {}),
         }
         self._port = port
+        # With a file for faults, the command is the one that has places to fail at.
+        self._command = [str(Path(sys.executable).parent / "ainfera-gateway")]
+        if faults is not None:
+            self._command = [sys.executable, "-m", "tests.crash.faulty", str(faults)]
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self.log: list[dict[str, Any]] = []
@@ -76,12 +83,12 @@ class GatewayProcess:
         self.url = ""
 
     def start(self, timeout_s: float = 90.0) -> Self:
-        command = [str(Path(sys.executable).parent / "ainfera-gateway"), "serve", "--port", str(self._port)]
+        command = [*self._command, "serve", "--port", str(self._port)]
         command += ["--data-dir", str(self.data_dir)]
         self._ready.clear()
         self.url = ""
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._environment
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._environment, cwd=_ROOT
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
