@@ -43,6 +43,8 @@ from ainfera_gateway.inference.recover import Recovery
 from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.spool import Spool
 from ainfera_gateway.inference.supervisor import Supervisor
+from ainfera_gateway.ledger.laws import LAWS
+from ainfera_gateway.ledger.watch import LawWatch
 from ainfera_gateway.limits import Buckets
 from ainfera_gateway.metrics.registry import Registry
 from ainfera_gateway.metrics.series import Series
@@ -143,7 +145,9 @@ class Gateway:
             self.backends.add_adapter(slug, adapter)
         await self._start_local_model()
         self.registry = Registry()
-        self.series = Series(self.registry, self._clock, version=__version__, providers=self.catalog.providers)
+        self.series = Series(
+            self.registry, self._clock, version=__version__, providers=self.catalog.providers, laws=LAWS
+        )
         self.killswitch = KillSwitch(
             self._clock,
             threshold_picousd=settings.killswitch_picousd,
@@ -183,6 +187,8 @@ class Gateway:
         await self._late.run_once()
         await self._recovery.run_once()
         await self._sample_chain()  # ready only with the true height, not with 0 until the first tick
+        laws = LawWatch(self._recorder, self._reader, self.series, self._clock)
+        await laws.begin()
         self._door = self._build_door(facts, planner, keys)
         self._stop.clear()
         grow = partial(next_growth, origin=await self._log_origin(), keys=keys)
@@ -191,6 +197,7 @@ class Gateway:
             asyncio.create_task(integrator.run(self._stop), name="integrator"),
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self._neighbours.run(self._stop), name="neighbours"),
+            asyncio.create_task(laws.run(self._stop), name="laws"),
         ]
 
     async def _log_origin(self) -> str:

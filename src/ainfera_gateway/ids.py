@@ -64,6 +64,12 @@ def new_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def earliest_id(us: int) -> str:
+    """A bound for look-ups: ids made at that moment (microseconds since the epoch) or later sort behind it."""
+    text = f"{max(0, us) // 1_000:012x}"
+    return f"{text[:8]}-{text[8:]}"
+
+
 def id_time_s(text: str) -> int:
     """The Unix time at which an id was made."""
     return int(text.replace("-", "")[:12], 16) // 1000

@@ -65,7 +65,7 @@ class Store:
                 for name in names:
                     conn.exec_driver_sql(f"DROP TRIGGER {name}")
             else:
-                conn.exec_driver_sql("DROP FUNCTION refuse_change() CASCADE")
+                conn.exec_driver_sql("DROP FUNCTION IF EXISTS refuse_change() CASCADE")
 
     def close(self) -> None:
         for engine in self._readers:

@@ -69,11 +69,13 @@ CONTRACT = {
     "ainfera_cost_killswitch_threshold_usd": ("gauge", []),
     "ainfera_app_info": ("gauge", ["version"]),
 }
+# What the house shows beside it.
+OWN = {"ainfera_laws_broken": ("gauge", ["law"]), "ainfera_laws_age_seconds": ("gauge", [])}
 
 
-def test_the_series_are_exactly_the_contracts() -> None:
+def test_the_series_are_exactly_the_contracts_and_our_own() -> None:
     declared = {m.name: (m.kind, [label.name for label in m.labels]) for m in series().registry.metrics()}
-    assert declared == CONTRACT
+    assert declared == CONTRACT | OWN
 
 
 def test_every_known_series_stands_at_0_from_the_start() -> None:
@@ -86,7 +88,7 @@ def test_every_known_series_stands_at_0_from_the_start() -> None:
     }
     for alias in ("ainfera-mithril", "ainfera-auto", "ainfera/auto"):
         expected["ainfera_router_alias_hit_total", (("alias", alias),)] = 0
-    for name, (kind, labels) in CONTRACT.items():
+    for name, (kind, labels) in (CONTRACT | OWN).items():
         if not labels and kind != "histogram":
             expected[name, ()] = 0
     expected["ainfera_app_info", (("version", "1.2.3"),)] = 1
@@ -214,7 +216,7 @@ def test_rendering_is_sorted_and_does_not_depend_on_the_order_of_events() -> Non
         second.note_request(*call, 0.25)
     assert render(first.registry) == render(second.registry)
     names = [line.split()[2] for line in render(first.registry).decode().splitlines() if line.startswith("# TYPE")]
-    assert names == sorted(CONTRACT)
+    assert names == sorted(CONTRACT | OWN)
 
 
 def test_the_content_type_is_the_formats() -> None:

@@ -14,6 +14,7 @@ from ainfera_gateway.audit.verify import verify_rows
 from ainfera_gateway.audit.verify_log import Tree
 from ainfera_gateway.clock import iso
 from ainfera_gateway.ids import is_id
+from ainfera_gateway.ledger.laws import check
 from ainfera_gateway.storage.engine import Database, require_head
 from ainfera_gateway.storage.tables import agents, audit_events, chain_heads
 
@@ -38,7 +39,10 @@ def verify_in_database(database: Database, reference: str) -> VerifyResult:
 
 
 def fsck_database(database: Database, keys: Iterable[Ed25519PublicKey], known: Tree | None) -> Findings:
-    """Derive the log of a database anew; see ``check_log``. Raises ``SchemaError``."""
+    """Derive the log of a database anew (see ``check_log``) and ask every law of the ledger of all that is stored.
+
+    Raises ``SchemaError``.
+    """
     require_head(database)
     reader = database.reader()
     try:
@@ -46,8 +50,12 @@ def fsck_database(database: Database, keys: Iterable[Ed25519PublicKey], known: T
             # All of one moment: a gateway may be writing.
             if database.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
-                return check_log(connection, keys, known)
-            return check_log(connection.execution_options(isolation_level="REPEATABLE READ"), keys, known)
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901
+            found = check_log(connection, keys, known)
+            for law, times in check(connection).broken.items():
+                found.add(f"the law {law} of the ledger is broken {times} times")
+            return found
     finally:
         reader.dispose()
 

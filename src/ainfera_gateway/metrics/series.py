@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from ainfera_gateway.clock import Clock
@@ -30,11 +30,15 @@ _PICO = Decimal(10) ** -12
 
 
 class Series:
-    """Every series of one process. ``providers`` are the catalog's slugs, known up front."""
+    """Every series of one process. ``providers`` (slugs) and ``laws`` (names) are known up front."""
 
-    def __init__(self, registry: Registry, clock: Clock, *, version: str, providers: Iterable[str] = ()) -> None:
+    def __init__(
+        self, registry: Registry, clock: Clock, *, version: str, providers: Iterable[str] = (), laws: Iterable[str] = ()
+    ) -> None:
         self.registry = registry
         self._clock = clock
+        self._laws = tuple(laws)
+        self._laws_checked_us: int | None = None
         self._newest_event_us: int | None = None
         method = Label("method", values=_METHODS)
         path = Label("path", values_max=PATHS_MAX, reserved=frozenset({UNMATCHED}))
@@ -79,6 +83,17 @@ class Series:
         self._app_info = registry.gauge(
             "ainfera_app_info", "The running version; always 1.", (Label("version", values_max=1),)
         )
+        self._laws_broken = registry.gauge(
+            "ainfera_laws_broken",
+            "Rows found to break a law of the ledger, by law; always 0.",
+            (Label("law", values=frozenset(self._laws)),),
+        )
+        self._laws_age = registry.gauge(
+            "ainfera_laws_age_seconds", "Time since the laws of the ledger were last checked; 0 before the first time."
+        )
+        self._laws_age.at().set_function(self._laws_age_s)
+        for law in self._laws:
+            self._laws_broken.at(law)
         self._freshness.at().set_function(self._freshness_s)
         self._app_info.set(1, version)
         for alias in ROUTER_ALIASES:
@@ -113,6 +128,16 @@ class Series:
         self._killswitch_engaged.set(int(engaged))
         self._killswitch_spent.set(spent_picousd * _PICO)
         self._killswitch_threshold.set(threshold_picousd * _PICO)
+
+    def note_laws(self, broken: Mapping[str, int], checked_us: int) -> None:
+        """Show how often each law was found broken (those not named: never), and when (microseconds since the epoch)."""
+        for law in self._laws:
+            self._laws_broken.set(broken.get(law, 0), law)
+        self._laws_checked_us = checked_us
+
+    def _laws_age_s(self) -> float:
+        checked_us = self._laws_checked_us
+        return 0.0 if checked_us is None else max(0, self._clock.now_us() - checked_us) / 1_000_000
 
     def _freshness_s(self) -> float:
         newest_us = self._newest_event_us
