@@ -128,9 +128,18 @@ class GatewayProcess:
 
     def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM; returns the exit code."""
+        self.signal_stop()
+        return self.wait(timeout_s)
+
+    def signal_stop(self) -> None:
+        """SIGTERM."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float = 90.0) -> int:
+        """The exit code of a gateway that is ending."""
+        assert self._process is not None
         code = self._process.wait(timeout_s)
         self._reader.join(30)
         assert self._process.stdout is not None

@@ -104,8 +104,15 @@ class Gateway:
             await self._door(scope, receive, send)
 
     def drain(self) -> None:
-        """The process is about to stop: not ready any more."""
+        """The process is about to stop: not ready any more, and no call begins."""
         self._draining = True
+        if self._door is not None:
+            self._supervisor.close()
+
+    def cut(self) -> None:
+        """What still runs has had its time: it ends now, with an error to its caller and a settlement."""
+        if self._door is not None and (calls := self._supervisor.cut()):
+            _log.warning("calls cut off at stop", extra={"event": "drain_cut", "calls": calls})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

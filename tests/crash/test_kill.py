@@ -131,14 +131,14 @@ def ready_again(house: House) -> GatewayProcess:
     return gateway
 
 
-def check(house: House, database: Stored, seen: Round) -> None:
-    """Right after the restart: recovery is over before the gateway calls itself ready."""
+def check(house: House, database: Stored, seen: Round, *also: str) -> None:
+    """Right after the restart: recovery is over before the gateway calls itself ready. ``also`` are further outcomes."""
     assert house.simulator.wait_idle()
     attempts = [one.begin["attempt"] for one in house.simulator.seen()]
     assert problems(database, attempts, may_lack=True) == []
     outcomes = dict(rows(database, "SELECT inference_id, outcome_status FROM routing_outcomes"))
     assert {outcomes.get(name) for name in seen.answered.values()} <= {"succeeded"}, "an answer that was given is kept"
-    assert set(outcomes.values()) <= {"succeeded", "indeterminate", "failed_provider_error"}
+    assert set(outcomes.values()) <= {"succeeded", "indeterminate", "failed_provider_error", *also}
 
 
 def check_keys(gateway: GatewayProcess, house: House, seen: Round, dice: random.Random) -> None:

@@ -43,7 +43,6 @@ from ainfera_gateway.settings import Settings, SettingsError
 from ainfera_gateway.storage.engine import SchemaError
 from ainfera_gateway.version import __version__
 
-DRAIN_S = 30.0
 _WRONG_SETTING = (SettingsError, BaseUrlError)
 _CANNOT_START = (SchemaError, KeyFileError, LocalModelError, ModelFileError, OSError)
 
@@ -121,7 +120,13 @@ def _run(settings: Settings, handler: JsonLineHandler) -> None:
 
     try:
         run_server(
-            gateway, host=settings.host, port=settings.port, on_ready=on_ready, drain_s=DRAIN_S, on_drain=gateway.drain
+            gateway,
+            host=settings.host,
+            port=settings.port,
+            on_ready=on_ready,
+            drain_s=settings.drain_s,
+            on_drain=gateway.drain,
+            on_cut=gateway.cut,
         )
     finally:
         running.remove()
@@ -176,8 +181,9 @@ def _work(settings: Settings, fds: WorkerFds) -> None:
         host=settings.host,
         port=settings.port,
         on_ready=on_ready,
-        drain_s=DRAIN_S,
+        drain_s=settings.drain_s,
         on_drain=gateway.drain,
+        on_cut=gateway.cut,
         listener=fds.socket(),
     )
 

@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 2048
 _CANCEL_S = 5.0
+_CUT_S = 5.0
+"""How long requests have to say why they end, and to settle, once they are cut."""
 _POLL_S = 0.05
 _TICK_S = 1.0
 # A peer that vanished, or reads nothing while its buffers are full, is dropped after a minute: its call is settled then.
@@ -44,14 +46,16 @@ def run_server(
     on_ready: Callable[[int], None],
     drain_s: float = 30.0,
     on_drain: Callable[[], None] | None = None,
+    on_cut: Callable[[], None] | None = None,
     limits: ServerLimits | None = None,
     listener: socket.socket | None = None,
 ) -> None:
     """Serve ``app`` on ``host:port`` (port 0: any free one) until SIGTERM or SIGINT; blocks, and returns after the drain.
 
     ``on_ready`` gets the actual port once the app's lifespan has started and the port is open. At the first signal the
-    port closes, ``on_drain`` is called, running requests get up to ``drain_s`` seconds and are then cancelled, and the
-    lifespan shuts down. ``listener`` is a bound socket to serve instead of binding one. A second SIGINT ends the drain at once, a third interrupts what is left.
+    port closes, ``on_drain`` is called, and running requests get up to ``drain_s`` seconds. Then ``on_cut`` is called;
+    what has not ended soon after is cancelled, and the lifespan shuts down. ``listener`` is a bound socket to serve
+    instead of binding one. A second SIGINT ends the drain at once, a third interrupts what is left.
 
     Raises OSError with a readable message if the port cannot be had, and whatever the app's lifespan raised.
     """
@@ -75,7 +79,7 @@ def run_server(
     if listener is None:
         listener = bind(host, port)
     try:
-        server = _Server(config, on_ready=on_ready, on_drain=on_drain, drain_s=drain_s)
+        server = _Server(config, on_ready=on_ready, on_drain=on_drain, on_cut=on_cut, drain_s=drain_s)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve(sockets=[listener]))
     finally:
@@ -172,12 +176,14 @@ class _Server(uvicorn.Server):
         *,
         on_ready: Callable[[int], None],
         on_drain: Callable[[], None] | None,
+        on_cut: Callable[[], None] | None,
         drain_s: float,
     ) -> None:
         super().__init__(config)
         self._gateway_config = config
         self._on_ready = on_ready
         self._on_drain = on_drain
+        self._on_cut = on_cut
         self._drain_s = drain_s
         self._signalled = asyncio.Event()
 
@@ -240,6 +246,9 @@ class _Server(uvicorn.Server):
             for connection in list(state.connections):
                 connection.shutdown()
             await asyncio.sleep(_POLL_S)
+        if state.tasks and self._on_cut is not None:
+            self._on_cut()
+            await asyncio.wait(set(state.tasks), timeout=_CUT_S)
         running = set(state.tasks)
         for task in running:
             task.cancel()

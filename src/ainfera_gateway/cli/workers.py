@@ -97,6 +97,8 @@ class Workers:
 
     def _signalled(self, number: int) -> None:
         self._stopping.set()
+        # Once the workers have closed theirs, a caller who connects is refused at once, and does not wait in a backlog.
+        self._listener.close()
         for process in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)

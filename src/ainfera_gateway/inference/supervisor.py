@@ -17,19 +17,30 @@ class Supervisor:
     def __init__(self, tasks_max: int = 4096) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._tasks_max = tasks_max
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Start ``work``; raises 503 ``overloaded`` when the set is full."""
-        if len(self._tasks) >= self._tasks_max:
+        """Start ``work``; raises 503 ``overloaded`` when the set is full or closed."""
+        if self._closed or len(self._tasks) >= self._tasks_max:
             work.close()
             raise overloaded()
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def close(self) -> None:
+        """Nothing is started any more; what runs goes on."""
+        self._closed = True
+
+    def cut(self) -> int:
+        """Cancel all tasks, which then end in good order; returns how many those are."""
+        for task in self._tasks:
+            task.cancel()
+        return len(self._tasks)
 
     async def drain(self, timeout_s: float) -> int:
         """Wait for all tasks; cancel what is left after ``timeout_s`` and wait for its end. Returns how many those were."""
