@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 
-.PHONY: help demo serve test test-system check lint types bench estimate docs catalog lock clean
+.PHONY: help demo serve test test-system crash crash-full check lint types bench estimate docs catalog lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,25 @@ test: lint types ## all tests that need the Python registry alone
 
 test-system: $(VENV)/dev ## tests with the real model and the real command; the model is fetched once
 	@$(BIN)/pytest -q tests/system
+
+crash: $(VENV)/dev ## kill, cut and starve the gateway, as far as `make test` does; CRASH_SEED chooses other moments
+	@$(BIN)/pytest -q tests/crash
+
+crash-full: export CRASH_REPORT := $(CURDIR)/.cache/crash.jsonl
+crash-full: export CRASH_ROUNDS ?= 500
+crash-full: export CRASH_FAULTS ?= 0
+crash-full: export CRASH_OUTAGES ?= 100
+crash-full: export CRASH_CUTS ?= 500
+crash-full: export CRASH_LEAVES ?= 2500
+crash-full: export CRASH_HALF_FAILURES ?= 750
+crash-full: export CRASH_WORKER_KILLS ?= 200
+crash-full: export CRASH_DRAINS ?= 100
+crash-full: export CRASH_HARDSHIPS ?= 10
+crash-full: export CRASH_HOLDS ?= 10000
+crash-full: $(VENV)/dev ## the same many times over, for an hour or more; writes the figures into docs/reliability.md
+	@mkdir -p .cache && rm -f $$CRASH_REPORT
+	@$(BIN)/pytest -q tests/crash --ignore=tests/crash/test_seeded.py
+	@$(BIN)/python -m tests.crash.report $$CRASH_REPORT
 
 bench: $(VENV)/dev ## measure, as ratios in one run
 	@$(BIN)/python -m bench

@@ -69,6 +69,8 @@ from ainfera_gateway.wire.openai_embeddings.request import parse as parse_embedd
 _TICK_S = 1.0
 _SETTLE_AT_STOP_S = 10.0
 _TASK_AT_STOP_S = 5.0
+_RECOVER_BEFORE_READY_S = 1.0
+"""Callers do not wait for longer than that until every hold of a process that died is released."""
 _RECOVER_AFTER_US = 15 * 60 * 1_000_000
 
 _log = logging.getLogger("ainfera.app")
@@ -91,7 +93,7 @@ class Gateway:
         self.owner = new_id()
         self._door: Door | None = None
         self._draining = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._stop = asyncio.Event()
         self._live: set[str] = set()
         self._lock: DatabaseLock | None = None
@@ -192,7 +194,7 @@ class Gateway:
         )
         # What is known of a call comes before what must be guessed.
         await self._late.run_once()
-        await self._recovery.run_once()
+        recovering = await self._recovery.begin(_RECOVER_BEFORE_READY_S)
         await self._sample_chain()  # ready only with the true height, not with 0 until the first tick
         laws = LawWatch(self._recorder, self._reader, self.series, self._clock)
         await laws.begin()
@@ -205,6 +207,7 @@ class Gateway:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self._neighbours.run(self._stop), name="neighbours"),
             asyncio.create_task(laws.run(self._stop), name="laws"),
+            recovering,
         ]
 
     async def _log_origin(self) -> str:
@@ -221,6 +224,7 @@ class Gateway:
             _log.warning("calls cut off at stop", extra={"event": "drain_cut", "calls": late})
         await self._refusals.flush()
         self._stop.set()
+        self._recovery.end()
         for task in self._tasks:
             try:
                 await asyncio.wait_for(task, _TASK_AT_STOP_S)

@@ -1,5 +1,7 @@
 """The gateway's own command with places to fail at: `python -m tests.crash.faulty FILE serve ...`.
 
+The seconds in FILE.clock are added to the time of day, whenever somebody asks for it.
+
 The product holds none of this. What is wrapped here looks at FILE when it is passed; a file that names the place and
 an action is taken (removed) by the first who passes, and the action happens there and then:
 
@@ -17,6 +19,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,8 +107,21 @@ def place_of(unit: Any) -> str | None:
     return UNITS.get(type(unit).__name__, "other") if hasattr(unit, "facts") else None
 
 
+def shifted(inner: Callable[[], int]) -> Callable[[], int]:
+    """The time of day in nanoseconds, moved by what FILE.clock says."""
+
+    def time_ns() -> int:
+        try:
+            return inner() + int(Now.file.with_suffix(".clock").read_text() or 0) * 1_000_000_000
+        except FileNotFoundError:
+            return inner()
+
+    return time_ns
+
+
 if __name__ == "__main__":
     Now.file = Path(sys.argv.pop(1))
+    time.time_ns = shifted(time.time_ns)
     for recorder in (SqliteRecorder, PostgresRecorder):
         around(recorder, "submit", place_of)
     around(Dispatch, "attempt", lambda *_: "attempt")

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.crash.report import note
 from tests.crash.test_kill import SEED, House, Round, body_of, call, check, ready_again
 from tests.evidence import problems, rows
 from tests.gateway_process import GatewayProcess, provider_environment
@@ -174,3 +175,4 @@ def test_a_gateway_that_drains_is_killed(
     began = time.monotonic()
     assert gateway.stop() == 0
     assert time.monotonic() - began < 30
+    note("SIGTERM, then kill -9 while it drains", house.engine, times=DRAINS, calls=simulator.count())

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.crash.report import note
 from tests.crash.test_kill import SEED, Round, body_of, call
 from tests.evidence import problems, rows, wait_settled
 from tests.gateway_process import GatewayProcess, provider_environment
@@ -95,7 +96,7 @@ async def load_and_kill(gateway: GatewayProcess, keys: list[str], dice: random.R
     return seen
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_one_worker_dies_while_the_other_serves(gateway: GatewayProcess, simulator: Simulator) -> None:
     dice = random.Random(SEED)
     keys = [gateway.signup(f"worker-{number}")["api_key"] for number in range(4)]
@@ -111,3 +112,4 @@ def test_one_worker_dies_while_the_other_serves(gateway: GatewayProcess, simulat
     assert counted["indeterminate"] >= KILLS, "calls were open each time"
     assert deaths_of(gateway) == KILLS
     assert gateway.stop() == 0
+    note("kill -9 of one of two workers", "PostgreSQL", times=KILLS, calls=simulator.count())

@@ -37,19 +37,45 @@ class Recovery:
         self._owner = owner
         self._live = live
         self._may_judge = may_judge
+        self._busy = False
+        self._ended = False
+
+    async def begin(self, within_s: float) -> asyncio.Task[int]:
+        """The first turn, of as many holds as there are: over when this returns, or going on after ``within_s`` seconds.
+
+        Raises what a turn raises that ended in that time.
+        """
+        first = asyncio.create_task(self.run_once(), name="recovery")
+        await asyncio.wait({first}, timeout=within_s)
+        if first.done():
+            first.result()
+        return first
+
+    def end(self) -> None:
+        """A turn that goes on leaves the rest to the next start."""
+        self._ended = True
 
     async def run_once(self, *, older_than_us: int | None = None) -> int:
         """Settle abandoned holds; returns how many.
 
         Another owner's holds are abandoned when its lease was given back or has run out; whether it has is judged only
         while ``may_judge`` says so. Our own are only when no task works on them and
-        they are older than ``older_than_us`` (microseconds since the epoch).
+        they are older than ``older_than_us`` (microseconds since the epoch). While another turn goes on, none are.
         """
+        if self._busy:
+            return 0
+        self._busy = True
+        try:
+            return await self._turn(older_than_us)
+        finally:
+            self._busy = False
+
+    async def _turn(self, older_than_us: int | None) -> int:
         recovered = 0
         after = ""
         while True:
             batch = await asyncio.to_thread(self._read, after)
-            if not batch:
+            if not batch or self._ended:
                 return recovered
             after = batch[-1][0].inference_id
             # Read after the holds: whoever opened one of them had its lease before.
