@@ -72,9 +72,14 @@ crash-full: export CRASH_WORKER_KILLS ?= 200
 crash-full: export CRASH_DRAINS ?= 100
 crash-full: export CRASH_HARDSHIPS ?= 10
 crash-full: export CRASH_HOLDS ?= 10000
+crash-full: export CRASH_WALLETS ?= 100
+crash-full: export CRASH_KEYS ?= 250
+crash-full: export CRASH_STEPS ?= 50000
+crash-full: export CRASH_APPENDS ?= 2000
+crash-full: export CRASH_LOGS ?= 100
 crash-full: $(VENV)/dev ## the same many times over, for an hour or more; writes the figures into docs/reliability.md
 	@mkdir -p .cache && rm -f $$CRASH_REPORT
-	@$(BIN)/pytest -q tests/crash --ignore=tests/crash/test_seeded.py
+	@$(BIN)/pytest -q tests/crash tests/storage/test_ledger_model.py tests/storage/test_log_at_scale.py --ignore=tests/crash/test_seeded.py
 	@$(BIN)/python -m tests.crash.report $$CRASH_REPORT
 
 bench: $(VENV)/dev ## measure, as ratios in one run
