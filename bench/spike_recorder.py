@@ -311,7 +311,7 @@ async def _sqlite_process(url: str) -> Committer:
 
 
 async def _postgres(url: str) -> Committer:
-    return PostgresRecorder(await PostgresDriver.open(url, seal, SystemClock().now_us, "bench"))
+    return PostgresRecorder(await PostgresDriver.open(Database(url), seal, SystemClock().now_us, "bench"))
 
 
 WAYS: dict[str, Callable[[str], Awaitable[Committer]]] = {

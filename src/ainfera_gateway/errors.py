@@ -80,6 +80,10 @@ class LedgerUnavailable(GatewayError):  # noqa: N818 - named as its code
         self.uncertain = uncertain
 
 
+class LedgerLocked(LedgerUnavailable):
+    """Somebody else keeps a row locked that is needed; nothing was written, and others' rows are free."""
+
+
 def ledger_unavailable(*, uncertain: bool = False) -> LedgerUnavailable:
     """The ledger is away; see ``LedgerUnavailable``."""
     return LedgerUnavailable(uncertain=uncertain)

@@ -212,14 +212,11 @@ class Integrator:
 
     @contextlib.contextmanager
     def _elected(self) -> Iterator[bool]:
-        """Whether this process is the integrator now; the lock lives as long as its connection at most."""
+        """Whether this process is the integrator now. The lock is its transaction's, as poolers need.
+
+        The transaction is idle for as long as the turn takes; with READ COMMITTED it holds no snapshot meanwhile, so
+        that it keeps nothing from being vacuumed.
+        """
         with self._engine.connect() as conn:
-            mine = bool(conn.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}).scalar_one())
-            # End the read's transaction: a session lock outlives it, and an idle one would hold back vacuum.
-            conn.commit()
-            try:
-                yield mine
-            finally:
-                if mine:
-                    conn.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
-                    conn.commit()
+            lock = text("SELECT pg_try_advisory_xact_lock(:key)")
+            yield bool(conn.execute(lock, {"key": _ADVISORY_LOCK}).scalar_one())

@@ -27,7 +27,7 @@ def verify_in_database(database: Database, reference: str) -> VerifyResult:
     Raises ``SchemaError`` for a database of another version and ``LookupError`` when no or several agents are meant.
     """
     require_head(database)
-    reader = database.reader()
+    reader = database.reader(limited=False)
     try:
         with reader.connect() as connection:
             agent_id = _agent_id(connection, reference)
@@ -44,7 +44,7 @@ def fsck_database(database: Database, keys: Iterable[Ed25519PublicKey], known: T
     Raises ``SchemaError``.
     """
     require_head(database)
-    reader = database.reader()
+    reader = database.reader(limited=False)
     try:
         with reader.connect() as connection:
             # All of one moment: a gateway may be writing.

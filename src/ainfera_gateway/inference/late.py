@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, select
 
-from ainfera_gateway.errors import GatewayError, not_found
+from ainfera_gateway.errors import LedgerLocked, LedgerUnavailable, not_found
 from ainfera_gateway.inference.killswitch import KillSwitch
 from ainfera_gateway.inference.lifecycle import Outcome
 from ainfera_gateway.inference.records import CallEnd, CallFacts, Settled
@@ -132,7 +132,9 @@ class LateSettlements:
             try:
                 await self._settle(owed)
             except Exception as exc:  # noqa: BLE001 - it stays, and is tried again the next time
-                if isinstance(exc, GatewayError) and exc.code == "ledger_unavailable":
+                if isinstance(exc, LedgerUnavailable):
+                    if isinstance(exc, LedgerLocked):
+                        continue
                     return taken
                 if name not in self._said:
                     self._said.add(name)

@@ -8,13 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
+
+from ainfera_gateway.storage.postgres_session import (
+    APPLICATION,
+    MIGRATION,
+    READER,
+    is_pooled,
+    local,
+    startup,
+    without_pooled,
+)
 
 _WAIT_S = 2
 """How long a read waits for a connection, new or from the pool."""
@@ -40,8 +52,11 @@ class Database:
         """The file of an SQLite database."""
         return self.url.removeprefix("sqlite:///")
 
-    def reader(self) -> Engine:
-        """An SQLAlchemy engine for statements of the control plane and of reads."""
+    def reader(self, *, limited: bool = True) -> Engine:
+        """An SQLAlchemy engine for statements of the control plane and of reads.
+
+        Not ``limited``: for a command that reads all there is, however long that takes.
+        """
         if self.is_sqlite:
             engine = create_engine(self.url, poolclass=QueuePool, pool_size=8, max_overflow=8)
 
@@ -51,21 +66,41 @@ class Database:
                 connection.execute("PRAGMA busy_timeout = 5000")
 
             return engine
-        return create_engine(
-            self._psycopg_url(),
-            pool_size=4,
-            max_overflow=4,
-            pool_pre_ping=True,
-            pool_timeout=_WAIT_S,
-            connect_args={"connect_timeout": _WAIT_S},
+        return _limited(
+            create_engine(
+                self._psycopg_url(),
+                pool_size=4,
+                max_overflow=4,
+                pool_pre_ping=True,
+                pool_timeout=_WAIT_S,
+                connect_args={"connect_timeout": _WAIT_S, **self._session(READER if limited else {})},
+            ),
+            READER if limited and self.is_pooled else {},
         )
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether PostgreSQL is reached through a pooler of transactions (``?pgbouncer=true``)."""
+        return not self.is_sqlite and is_pooled(self.url)
+
+    @property
+    def dsn(self) -> str:
+        """A PostgreSQL address as drivers take it."""
+        return without_pooled(self.url)
+
     def _psycopg_url(self) -> str:
-        return "postgresql+psycopg://" + self.url.split("://", 1)[1]
+        return "postgresql+psycopg://" + self.dsn.split("://", 1)[1]
+
+    def _session(self, limits: dict[str, int]) -> dict[str, Any]:
+        if self.is_pooled:
+            return {"prepare_threshold": None, "application_name": APPLICATION}
+        return {"application_name": APPLICATION} | ({"options": startup(limits)} if limits else {})
 
     def migration_engine(self) -> Engine:
         """An engine without a pool, allowed to change the schema."""
-        return create_engine(self.url if self.is_sqlite else self._psycopg_url(), poolclass=NullPool)
+        if self.is_sqlite:
+            return create_engine(self.url, poolclass=NullPool)
+        return create_engine(self._psycopg_url(), poolclass=NullPool, connect_args=self._session({}))
 
 
 def alembic_config() -> Config:
@@ -112,7 +147,16 @@ def migrate(database: Database) -> str:
     with engine.begin() as connection:
         if not database.is_sqlite:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        _upgrade(connection)
+            connection.exec_driver_sql(local(MIGRATION))
+        try:
+            _upgrade(connection)
+        except OperationalError as exc:
+            if isinstance(exc.orig, psycopg.errors.LockNotAvailable):
+                raise SchemaError(
+                    "another session keeps a table locked that is to be changed, so nothing was changed: end its "
+                    "transaction (pg_stat_activity shows it), or try again in a quiet moment"
+                ) from exc
+            raise
     return head
 
 
@@ -141,6 +185,18 @@ def _upgrade(connection: Connection) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _limited(engine: Engine, limits: dict[str, int]) -> Engine:
+    """``engine``, each of whose transactions begins with these limits."""
+    if limits:
+        statement = local(limits)
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(statement)
+
+    return engine
 
 
 def _transactional_ddl(engine: Engine) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import asyncpg
 
+from ainfera_gateway.errors import LedgerLocked
+from ainfera_gateway.storage.engine import Database
 from ainfera_gateway.storage.page import (
     HeadRow,
     HoldRow,
@@ -22,6 +24,7 @@ from ainfera_gateway.storage.page import (
     merged,
 )
 from ainfera_gateway.storage.plan import Batch, plan
+from ainfera_gateway.storage.postgres_session import APPLICATION, WRITER, local
 from ainfera_gateway.storage.sql import (
     HOLD_COLUMNS,
     IDEMPOTENCY_COLUMNS,
@@ -50,9 +53,12 @@ _LOST = (
 class PostgresDriver:
     """Runs groups on one asyncpg connection, opened anew when it was lost; see ``PostgresDriver.open``."""
 
-    def __init__(self, url: str, connection: Any, sealer: Sealer, now_us: Callable[[], int], owner: str) -> None:
+    def __init__(
+        self, database: Database, connection: Any, sealer: Sealer, now_us: Callable[[], int], owner: str
+    ) -> None:
         self._owner = owner
-        self._url = url
+        self._database = database
+        self._limits = local(WRITER) if database.is_pooled else ""
         self._connection = connection
         self._sealer = sealer
         self._now_us = now_us
@@ -60,9 +66,9 @@ class PostgresDriver:
         self._known: dict[tuple[Statement, ...], str] = {}
 
     @classmethod
-    async def open(cls, url: str, sealer: Sealer, now_us: Callable[[], int], owner: str) -> PostgresDriver:
-        """Connect to ``postgresql://...``; raises ``OSError`` or ``asyncpg.PostgresError``."""
-        return cls(url, await _connect(url), sealer, now_us, owner)
+    async def open(cls, database: Database, sealer: Sealer, now_us: Callable[[], int], owner: str) -> PostgresDriver:
+        """Connect; raises ``OSError`` or ``asyncpg.PostgresError``."""
+        return cls(database, await _connect(database), sealer, now_us, owner)
 
     async def close(self) -> None:
         """Say goodbye to the server; one that does not answer is left without."""
@@ -72,10 +78,13 @@ class PostgresDriver:
             self._connection.terminate()
 
     async def run(self, units: list[Unit]) -> list[Outcome]:
-        """As the SQLite driver's ``run``; ``UnreachableError`` also when the connection is lost on the way."""
+        """As the SQLite driver's ``run``; ``UnreachableError`` also when the connection is lost on the way.
+
+        Raises ``LedgerLocked`` when somebody else keeps a row locked that is needed; nothing was written then.
+        """
         if self._connection.is_closed():
             try:
-                self._connection = await _connect(self._url)
+                self._connection = await _connect(self._database)
             except (OSError, asyncpg.PostgresError) as exc:
                 raise UnreachableError(str(exc)) from exc
         try:
@@ -84,10 +93,14 @@ class PostgresDriver:
             if isinstance(exc, _LOST) or self._connection.is_closed():
                 self._connection.terminate()
                 raise UnreachableError(str(exc), uncertain=True) from exc
+            if isinstance(exc, asyncpg.LockNotAvailableError | asyncpg.QueryCanceledError):
+                raise LedgerLocked from exc
             raise
 
     async def _run(self, units: list[Unit]) -> list[Outcome]:
         async with self._connection.transaction():
+            if self._limits:
+                await self._connection.execute(self._limits)
             page = await self._load(merged(units))
             outcomes = apply_all(units, page)
             for batches in together(plan(page, self._statements, STYLE, self._owner)):
@@ -176,5 +189,13 @@ def _arguments(statement: Statement, rows: list[tuple[Any, ...]]) -> list[Any]:
     return list(rows[0]) if statement.write is None else [list(column) for column in zip(*rows, strict=True)]
 
 
-async def _connect(url: str) -> Any:
-    return await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S)
+async def _connect(database: Database) -> Any:
+    session: dict[str, Any] = {"server_settings": {"application_name": APPLICATION}}
+    if database.is_pooled:
+        # A statement under a name may be unknown on the server that has the next transaction.
+        session["statement_cache_size"] = 0
+    else:
+        session["server_settings"] |= {name: str(ms) for name, ms in WRITER.items()}
+    return await asyncpg.connect(
+        database.dsn, timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S, **session
+    )

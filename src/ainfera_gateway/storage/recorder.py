@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ainfera_gateway.errors import ledger_unavailable, overloaded
+from ainfera_gateway.errors import LedgerLocked, ledger_unavailable, overloaded
 from ainfera_gateway.ids import new_id
 from ainfera_gateway.storage.engine import Database
 from ainfera_gateway.storage.page import Sealer, Unit
@@ -167,9 +167,21 @@ class PostgresRecorder:
         except Exception as exc:  # noqa: BLE001 - whatever it was, it is its waiter's to see
             if len(units) == 1:
                 return [(None, exc)]
+            if isinstance(exc, LedgerLocked):
+                apart = _by_agents(units)
+                return [(None, exc)] * len(units) if len(apart) == 1 else await self._run_apart(units, apart)
             _log.warning("group replayed in halves", extra={"event": "group_replayed", "units": len(units)})
             half = len(units) // 2
             return await self._run(units[:half]) + await self._run(units[half:])
+        return outcomes
+
+    async def _run_apart(self, units: list[Unit], apart: list[list[int]]) -> list[Outcome]:
+        """Somebody else keeps a row locked: each agent waits for its own rows and for nobody else's."""
+        _log.warning("group replayed by agents", extra={"event": "group_locked", "units": len(units)})
+        outcomes: list[Outcome] = [(None, None)] * len(units)
+        for places in apart:
+            for place, outcome in zip(places, await self._run([units[place] for place in places]), strict=True):
+                outcomes[place] = outcome
         return outcomes
 
 
@@ -183,7 +195,15 @@ async def open_recorder(
     owner = owner or new_id()
     if database.is_sqlite:
         return SqliteRecorder(SqliteDriver(database.path, sealer, now_us, owner))
-    return PostgresRecorder(await PostgresDriver.open(database.url, sealer, now_us, owner))
+    return PostgresRecorder(await PostgresDriver.open(database, sealer, now_us, owner))
+
+
+def _by_agents(units: list[Unit]) -> list[list[int]]:
+    """The places of the units, those of the same agents together, in the order of their arrival."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, unit in enumerate(units):
+        found.setdefault(tuple(unit.keys().agents), []).append(place)
+    return list(found.values())
 
 
 def _unavailable(units: list[Unit], cause: UnreachableError) -> list[Outcome]:
