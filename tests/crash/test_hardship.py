@@ -136,9 +136,9 @@ def test_the_clock_jumps(
 def test_two_recover_at_once(simulator: Simulator, tmp_path: Path, postgres: Postgres, postgres_template: str) -> None:
     name = postgres.create(postgres_template)
     environment = environment_of(simulator) | {"AINFERA_DATABASE_URL": postgres.url(name)}
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         with GatewayProcess(tmp_path / "data", environment) as gateway:
-            held = Held(gateway, simulator, gateway.signup(f"two-{new_id()[:8]}")["api_key"])
+            held = Held(gateway, simulator, gateway.signup(f"two-{number}")["api_key"])
             gateway.kill()
             held.abandon()
         with GatewayProcess(tmp_path / "data", environment | {"AINFERA_WORKERS": "2"}) as gateway:

@@ -278,7 +278,8 @@ def test_models_and_providers(app: ControlApp) -> None:
     for more in ({"params": {"format": "openai"}}, {"headers": {"x-stainless-lang": "python"}}):
         listed = app.ask("GET", "/v1/models", **more).json()
         assert listed["object"] == "list"
-        assert {row["id"] for row in listed["data"]} == set(states)
+        assert {row["id"] for row in listed["data"]} == {slug for slug, state in states.items() if state == "active"}
+        assert listed["data"][0]["id"] == "ainfera-inference"
         one = app.ask("GET", "/v1/models/gpt-5-5", **more).json()
         assert (one["id"], one["object"]) == ("gpt-5-5", "model")
     assert app.ask("GET", "/v1/models/openai/gpt-5-5").json()["slug"] == "gpt-5-5"

@@ -166,7 +166,7 @@ def test_caps_are_changed_one_by_one(outputs: dict[str, list[str]]) -> None:
     (changed,) = objects(outputs["Caps"][0])
     policy = changed["spend_policy"]
     assert [policy[f"{name}_cap_usd"] for name in ("per_call", "daily", "monthly")] == [
-        "0.250000", "1.000000", "20.000000",
+        "0.250000", "5.000000", "20.000000",
     ]  # fmt: skip
     assert changed["drain_proof_status"] == "protected"
 

@@ -250,9 +250,17 @@ def test_what_failed_attempts_cost_is_the_house_s(caller: Caller, simulator: Sim
 
 @both_ways
 @both_dialects
-@pytest.mark.parametrize(("fault", "status"), [("500", 500), ("429", 429), ("400", 400), ("503 form=array", 503)])
+@pytest.mark.parametrize(
+    ("fault", "status", "upstream_code"),
+    [
+        ("500", 500, "server_error"),
+        ("429", 429, "rate_limit_exceeded"),
+        ("400", 400, "invalid_request_error"),
+        ("503 form=array", 503, "SIMULATED"),
+    ],
+)
 def test_a_pinned_provider_that_fails_costs_nothing(
-    caller: Caller, simulator: Simulator, fault: str, status: int, path: str, stream: bool
+    caller: Caller, simulator: Simulator, fault: str, status: int, upstream_code: str, path: str, stream: bool
 ) -> None:
     before, events = caller.balance, caller.event_count
     answer = caller.call(f"{TEXT} [[sim:{fault}]]", model=MODEL, stream=stream, path=path, max_tokens=60)
@@ -260,6 +268,7 @@ def test_a_pinned_provider_that_fails_costs_nothing(
     check_error(answer, path, "provider_error", "server_error")
     error = answer.error if path == OPENAI else answer.document["detail"]
     assert error["upstream_status"] == status
+    assert error["upstream_code"] == upstream_code, "the provider's own word, by which clients know what to do"
     attempts = 1 if status == 400 else 2
     check_settled(
         caller, answer.inference_id, before=before, paid=0, status="failed_provider_error", source="none",

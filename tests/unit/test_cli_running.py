@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ainfera_gateway.catalog.overlay import with_overlay
+from ainfera_gateway.catalog.seed import seed_catalog
 from ainfera_gateway.cli import options
-from ainfera_gateway.cli.banner import MODELS_SHOWN_MAX, shown_models
+from ainfera_gateway.cli.banner import MODELS_SHOWN_MAX, reach_of, shown_models
 from ainfera_gateway.cli.running import RunningFile, running_gateways
 from ainfera_gateway.settings import Settings, load
 
@@ -39,6 +41,25 @@ def test_every_setting_that_is_no_secret_comes_back(tmp_path: Path) -> None:
     assert changed == {"port", "topup", "call_timeout_s", "killswitch_picousd", "auto_migrate", "database_url"}
     assert (given.port, given.call_timeout_s, given.killswitch_picousd) == (8123, 7.5, 12_500_000_000_000)
     assert given.database == own.database
+
+
+def test_providers_and_models_of_a_configuration_file_come_back(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        '[providers.mine]\nbase_url = "http://127.0.0.1:9/v1"\nquirks = ["known_fields_only"]\n'
+        '[models."mine/small"]\nprovider = "mine"\ninput_usd_per_mtok = "1"\noutput_usd_per_mtok = "2"\n'
+        '[aliases]\nquick = "mine/small"\n'
+    )
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    file = write(data_dir, AINFERA_CONFIG=str(config))
+    (gateway,) = running_gateways(data_dir)
+    file.remove()
+    given = gateway.in_force(load({"AINFERA_DATA_DIR": str(data_dir)}))
+    assert given.overlay == load({"AINFERA_CONFIG": str(config)}).overlay
+    catalog = with_overlay(seed_catalog(), given.overlay)
+    reach = reach_of(catalog, frozenset({"mine", "mistral"}), {"mine/small"})
+    assert reach.models == ("mine/small", "mistral-large-3"), "own models beside those that the router can choose"
 
 
 def test_no_secret_is_written(tmp_path: Path) -> None:

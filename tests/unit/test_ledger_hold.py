@@ -105,6 +105,8 @@ def test_caps_in_their_order(
         check_caps(wallet, cost, already_held=own)
     assert (raised.value.status, raised.value.code) == (403, "spend_policy_exceeded")
     assert raised.value.detail["reason"] == raised.value.top["reason"] == reason
+    assert raised.value.detail["cap_usd"] in raised.value.message
+    assert "spend-policy" in raised.value.message, "what to do"
 
 
 @given(amounts, st.integers(min_value=0, max_value=10**13), asks)

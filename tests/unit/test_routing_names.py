@@ -30,6 +30,16 @@ def test_model_strings(asked: str, slug: str, alias: str | None) -> None:
     assert resolved.routed is (slug == "ainfera-inference")
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("mistral-large3", "is it mistral-large-3"), ("nothing-like-it", "GET /v1/models lists what is")],
+)
+def test_an_unknown_name_is_told_its_neighbours(asked: str, said: str) -> None:
+    with pytest.raises(GatewayError, match="not in the catalog") as refused:
+        resolve(asked, MODELS)
+    assert said in refused.value.message
+
+
 def test_a_catalog_slug_may_hold_a_slash() -> None:
     model = msgspec.structs.replace(LOCAL_MODEL, slug="openai/gpt-oss")
     assert resolve("openai/gpt-oss", {model.slug: model}).slug == "openai/gpt-oss"

@@ -62,21 +62,20 @@ def audit_ticker(here: HereDep) -> Response:
 @router.get("/v1/models", tags=["catalog"])
 @router.get("/openai/v1/models", tags=["catalog"])
 def list_models(here: HereDep, format: str = "") -> Response:  # noqa: A002 - the parameter's name in the contract
-    """Models, `ainfera-inference` first; in OpenAI's form for official SDKs."""
-    rows = reads_catalog.list_models(here.control)
+    """Models, `ainfera-inference` first; in OpenAI's form, which has no member for it, those that can be called here."""
     if not _wants_openai(here, format):
-        return answer(rows)
+        return answer(reads_catalog.list_models(here.control))
     # Anthropic's SDK shows the same header, so its members stand beside OpenAI's.
+    rows = reads_catalog.callable_models(here.control)
     data = [reads_catalog.openai_model(row) | reads_catalog.anthropic_model(row) for row in rows]
     return answer({"object": "list"} | _anthropic_list(data))
 
 
 @router.get("/anthropic/v1/models", tags=["catalog"])
 def list_anthropic_models(here: HereDep) -> Response:
-    """Models in Anthropic's form."""
-    return answer(
-        _anthropic_list([reads_catalog.anthropic_model(row) for row in reads_catalog.list_models(here.control)])
-    )
+    """The models that can be called here, in Anthropic's form."""
+    rows = reads_catalog.callable_models(here.control)
+    return answer(_anthropic_list([reads_catalog.anthropic_model(row) for row in rows]))
 
 
 @router.get("/v1/models/{slug:path}", tags=["catalog"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -40,14 +41,15 @@ class Reach:
         return ROUTER_SLUG if self.routable or not self.models else self.models[0]
 
 
-def reach_of(catalog: Catalog, configured: frozenset[str]) -> Reach:
+def reach_of(catalog: Catalog, configured: frozenset[str], own: Collection[str] = ()) -> Reach:
     """What can be called when the ``configured`` providers have a credential or an address.
 
-    The models are those that the router can choose; where there are none, those that can be named.
+    The models are those that the router can choose and the operator's ``own``; where there are none, those that can
+    be named.
     """
     models = catalog.models.values()
     callable_here = [model for model in models if catalog.status(model, configured) == "active"]
-    active = [model for model in callable_here if model.prior is not None] or callable_here
+    active = [model for model in callable_here if model.prior is not None or model.slug in own] or callable_here
     floor = FLOORS["general"]
     serving = {model.provider for model in models}
     return Reach(

@@ -145,7 +145,7 @@ def _models(found: Findings, settings: Settings, catalog: Catalog, gateway: Runn
         configured = gateway.providers
         if settings.local_model:
             found.add("local model", settings.local_model)
-    reach = reach_of(catalog, configured)
+    reach = reach_of(catalog, configured, {model.slug for model in settings.overlay.models})
     found.add("providers", ", ".join(sorted(configured)) or "none configured")
     found.add("models", shown_models(reach.models) or "none can be called")
     for variable, provider in reach.missing:

@@ -16,6 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from ainfera_gateway.config_tables import NO_OVERLAY, Overlay
 from ainfera_gateway.logs.scrub import scrub_text
 from ainfera_gateway.settings import READERS, Settings
 from ainfera_gateway.storage.engine import Database
@@ -40,11 +43,12 @@ class RunningGateway:
     database: str
     database_has_password: bool
     settings: Mapping[str, Any]
+    overlay: Overlay = NO_OVERLAY
 
     def in_force(self, own: Settings) -> Settings:
         """Its settings; the secrets, and a database's address with a password in it, are those of ``own``."""
         known = {name: value for name, value in self.settings.items() if name in _fields()}
-        merged = replace(own, **known)
+        merged = replace(own, **known, overlay=self.overlay)
         return merged if self.database_has_password else replace(merged, database_url=self.database)
 
 
@@ -86,6 +90,7 @@ class RunningFile:
             "database": shown,
             "database_has_password": not database.is_sqlite and shown != database.url,
             "settings": values,
+            "overlay": msgspec.to_builtins(settings.overlay),
         }
         # Locked before it has its name: nobody may find it unlocked. mkstemp makes it for its owner alone.
         descriptor, name = tempfile.mkstemp(prefix=".serving-", dir=self._data_dir)
@@ -131,5 +136,7 @@ def _read(path: Path) -> RunningGateway | None:
 def _decoded(data: bytes) -> RunningGateway | None:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         document = json.loads(data)
-        return RunningGateway(**{**document, "providers": frozenset(document["providers"])})
+        providers = frozenset(document["providers"])
+        overlay = msgspec.convert(document.get("overlay", {}), Overlay)
+        return RunningGateway(**{**document, "providers": providers, "overlay": overlay})
     return None

@@ -109,7 +109,7 @@ def _run(settings: Settings, handler: JsonLineHandler) -> None:
 
     def on_ready(_port: int) -> None:
         configured = gateway.backends.configured
-        reach = reach_of(gateway.catalog, configured)
+        reach = reach_of(gateway.catalog, configured, {model.slug for model in settings.overlay.models})
         running.write(settings, url=gateway.public_url, version=__version__, providers=configured, started_us=_now_us())
         if sys.stdout.isatty():
             print_banner(Console(), gateway.public_url, settings, reach)
@@ -166,7 +166,7 @@ def _work(settings: Settings, fds: WorkerFds) -> None:
 
     def on_ready(_port: int) -> None:
         configured = gateway.backends.configured
-        reach = reach_of(gateway.catalog, configured)
+        reach = reach_of(gateway.catalog, configured, {model.slug for model in settings.overlay.models})
         fds.say_ready(
             {
                 "url": gateway.public_url,

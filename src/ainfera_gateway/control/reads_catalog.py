@@ -22,6 +22,12 @@ def list_models(control: Control) -> list[dict[str, Any]]:
     return list(_rows(control.catalog(), control.configured()).values())
 
 
+def callable_models(control: Control) -> list[dict[str, Any]]:
+    """The router and the models whose provider is switched on here: for lists that cannot say which those are."""
+    rows = list_models(control)
+    return [row for row in rows if row["type"] == "router" or row["routable_status"] == "active"]
+
+
 def one_model(control: Control, slug: str) -> dict[str, Any]:
     """The row of one slug, or of any other name that a call may use for it. Raises 404."""
     catalog = control.catalog()

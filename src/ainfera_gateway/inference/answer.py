@@ -80,6 +80,10 @@ def failure(plan: CallPlan, result: AttemptResult, end: CallEnd, *, streaming: b
         )
     final = {} if result.retryable else {"x-should-retry": "false"}
     detail = {"upstream_status": result.upstream_status, "provider": end.attempt.provider, "reason": result.reason}
+    if result.code is not None:
+        detail["upstream_code"] = result.code
+    if result.retry_after_s is not None:
+        final["retry-after"] = str(int(result.retry_after_s))
     said = result.message or result.reason
     if plan.pinned or streaming:
         message = f"The provider {end.attempt.provider} failed: {said}."

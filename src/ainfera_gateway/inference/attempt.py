@@ -37,13 +37,15 @@ class AttemptResult:
     ``outcome`` is a label of the provider-call series (ok, client_error, rate_limited, server_error, timeout, connect,
     cancelled, invalid). ``relayed`` tells that the caller has been sent something. ``complete`` that the answer is
     whole. ``retryable`` that another try may help. ``reason`` is a word of ours and is stored; ``message`` is the
-    provider's own, which may quote the prompt, and goes to the caller alone. Times in microseconds.
+    provider's own, which may quote the prompt, and goes to the caller alone, as does its machine ``code``. Times in
+    microseconds.
     """
 
     outcome: str = "ok"
     upstream_status: int | None = None
     reason: str | None = None
     message: str | None = None
+    code: str | None = None
     retryable: bool = False
     retry_after_s: float | None = None
     relayed: bool = False
@@ -257,7 +259,8 @@ async def _read_refusal(reply: Reply, result: AttemptResult) -> None:
     except (TimeoutError, UpstreamError):
         body = b""
     result.reason = f"http_{status}"
-    result.message = read_provider_error(body).message.rstrip(".")
+    said = read_provider_error(body)
+    result.message, result.code = said.message.rstrip("."), said.code
     result.retryable = status >= 500 or status in _RETRY_STATUSES
     if status == 429:
         result.outcome = "rate_limited"

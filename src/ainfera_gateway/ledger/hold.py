@@ -107,7 +107,9 @@ def check_caps(wallet: WalletRow, projected_picousd: int, *, already_held: int =
             raise GatewayError(
                 403,
                 "spend_policy_exceeded",
-                f"This call could cost {format_usd(projected_picousd)} USD, past the agent's spend policy ({reason}).",
+                f"This call could cost {format_usd(projected_picousd)} USD, past the agent's spend policy ({reason}: the"
+                f" cap is {format_usd(cap)} USD). Ask for less with max_tokens, or have an owner raise the cap"
+                " (PATCH /v1/agents/{id}/spend-policy).",
                 detail={"reason": reason, "cap_usd": format_usd(cap), "projected_usd": format_usd(projected_picousd)},
                 top={"reason": reason},
             )

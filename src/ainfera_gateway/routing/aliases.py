@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Final
 
@@ -56,8 +57,14 @@ def resolve(model: str, models: Mapping[str, Model], names: Names = NO_NAMES) ->
     raise model_unavailable(
         shown,
         provider[:_SHOWN_CHARS_MAX] if slash else None,
-        "This model is not in the catalog; GET /v1/models lists it.",
+        f"This model is not in the catalog; {_like(shown, models)}",
     )
+
+
+def _like(name: str, models: Mapping[str, Model]) -> str:
+    """Where to look for the right name: at the nearest ones, when any is near."""
+    near = difflib.get_close_matches(name, models, n=3, cutoff=0.75)
+    return f"is it {' or '.join(near)}?" if near else f"GET /v1/models lists what is; {ROUTER_SLUG} picks one."
 
 
 def pinned_name(model: str, models: Mapping[str, Model], names: Names = NO_NAMES) -> Resolved | None:

@@ -51,4 +51,7 @@ def refusal(decision: Decision) -> GatewayError | None:
                 "hint": "Leave out tools, or ask for ainfera-inference, which picks a model that takes them.",
             },
         )
-    return model_unavailable(model.slug, model.provider, f"{model.slug} {_UNAVAILABLE[candidate.reason]}.")
+    why = _UNAVAILABLE[candidate.reason]
+    if candidate.reason == "not_configured":
+        why += f": its provider {model.provider} has no key or address, or is switched off"
+    return model_unavailable(model.slug, model.provider, f"{model.slug} {why}.")
