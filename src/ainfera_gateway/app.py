@@ -61,6 +61,7 @@ from ainfera_gateway.storage.lock import DatabaseLock
 from ainfera_gateway.storage.read import read_soon
 from ainfera_gateway.storage.recorder import Recorder, open_recorder
 from ainfera_gateway.storage.tables import audit_events, chain_heads
+from ainfera_gateway.storage.tenant_scope import ROLE, has_role
 from ainfera_gateway.version import __version__
 from ainfera_gateway.wire.anthropic_messages.request import parse as parse_messages
 from ainfera_gateway.wire.openai_chat.request import parse as parse_chat
@@ -148,6 +149,10 @@ class Gateway:
         self.catalog = self._load_catalog()
         with self._reader.connect() as connection:
             verdicts = load_verdicts(connection)
+            if not has_role(connection):
+                _log.warning(
+                    "reads are not walled off by the database", extra={"event": "no_tenant_role", "role": ROLE}
+                )
         aliases = gateway_aliases(settings.overlay, self.catalog)
         self.backends = Backends(configured_backends(self.catalog.providers.values(), self._environ))
         for slug, adapter in self._adapters.items():

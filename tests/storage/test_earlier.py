@@ -30,6 +30,8 @@ from tests.storage.conftest import Store
 
 EARLIER = Path(__file__).parent / "earlier"
 RELEASES = sorted(path.stem for path in EARLIER.glob("*.json"))
+RENAMED = "0004"
+"""The revision that gave the source tag its name."""
 MADE_BY_MIGRATIONS = ("day_spend", "house_state")
 CHAT = "/v1/chat/completions"
 
@@ -73,9 +75,10 @@ def left(request: pytest.FixtureRequest, empty_database: Database) -> tuple[dict
     with empty_database.migration_engine().begin() as connection:
         make_schema(connection, request.param, found["revision"])
         fill(connection, found["tables"])
-        connection.execute(
-            text("UPDATE models SET aa_index_source = 'aamc_v1_lock' WHERE slug IN ('gpt-5-5', 'grok-4')")
-        )
+        if found["revision"] < RENAMED:
+            connection.execute(
+                text("UPDATE models SET aa_index_source = 'aamc_v1_lock' WHERE slug IN ('gpt-5-5', 'grok-4')")
+            )
     return found, empty_database
 
 

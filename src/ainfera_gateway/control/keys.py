@@ -16,6 +16,7 @@ from ainfera_gateway.errors import not_found
 from ainfera_gateway.ids import is_id, new_id
 from ainfera_gateway.storage.page import Keys, Page
 from ainfera_gateway.storage.tables import agents, api_keys
+from ainfera_gateway.storage.tenant_scope import tenant_reads
 
 KEYS_LISTED_MAX = 1_000
 
@@ -123,7 +124,7 @@ def list_keys(control: Control, tenant_id: str) -> list[dict[str, Any]]:
         .order_by(api_keys.c.id.desc())
         .limit(KEYS_LISTED_MAX)
     )
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         return [_shown(*row) for row in connection.execute(statement)]
 
 
@@ -138,7 +139,7 @@ def revoke_key(control: Control, *, tenant_id: str, key_id: str, trace_id: str) 
         api_keys.c.created_us,
         api_keys.c.revoked_us,
     ).where(api_keys.c.id == key_id, api_keys.c.tenant_id == tenant_id)
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         row = connection.execute(statement).one_or_none() if is_id(key_id) else None
     if row is None:
         raise not_found()
@@ -152,7 +153,7 @@ def revoke_key(control: Control, *, tenant_id: str, key_id: str, trace_id: str) 
 
 def _first_agent(control: Control, tenant_id: str) -> str:
     statement = select(agents.c.id).where(agents.c.tenant_id == tenant_id).order_by(agents.c.id).limit(1)
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         return str(connection.execute(statement).scalar_one())
 
 

@@ -17,6 +17,7 @@ from ainfera_gateway.control.reads_inference import shown_outcome
 from ainfera_gateway.control.tags import has_tag
 from ainfera_gateway.errors import GatewayError
 from ainfera_gateway.storage.tables import inferences, routing_outcomes
+from ainfera_gateway.storage.tenant_scope import tenant_reads
 
 PAGE_MAX = 200
 SCANNED_MAX = 5_000
@@ -72,7 +73,7 @@ def page(
     Raises 422 for a cursor that names no ended call.
     """
     upwards = after is not None
-    with reader.connect() as connection:
+    with tenant_reads(reader, tenant_id) as connection:
         ranged = _ranged(connection, tenant_id, wanted, before=before, after=after)
         window = ranged.limit(SCANNED_MAX if wanted.narrows else limit + 1).subquery("ended")
         rows = connection.execute(_matching(connection, window, wanted, upwards=upwards).limit(limit + 1)).all()

@@ -25,6 +25,7 @@ from ainfera_gateway.storage.tables import (
     routing_outcomes,
     transfers,
 )
+from ainfera_gateway.storage.tenant_scope import tenant_reads
 
 _NEIGHBOURS_MAX = 1_000
 """Events of other calls that may stand between a transfer and its event, where several processes write."""
@@ -34,7 +35,7 @@ _TERMINAL = ("receipt.created", "inference.failed")
 
 def one(control: Control, tenant_id: str, inference_id: str, base_url: str) -> dict[str, Any]:
     """A call with its attempts, and the salt of its hashes, which only its owner may read. Raises 404."""
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         call = _call(connection, tenant_id, inference_id)
         outcome = _outcome_row(connection, tenant_id, inference_id)
         if call is None and outcome is None:
@@ -55,7 +56,7 @@ def one(control: Control, tenant_id: str, inference_id: str, base_url: str) -> d
 
 def decision(control: Control, tenant_id: str, inference_id: str) -> dict[str, Any]:
     """The recorded decision: every candidate with its reason, and the rules that made it. Raises 404."""
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         outcome = _outcome_row(connection, tenant_id, inference_id)
         call = _call(connection, tenant_id, inference_id)
     if outcome is None and call is None:
@@ -76,7 +77,7 @@ def receipt(control: Control, tenant_id: str, receipt_id: str, base_url: str) ->
     """The proof of one ended call. Raises 404 for open calls as for unknown ones."""
     if not is_id(receipt_id):
         raise not_found()
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         call = connection.execute(
             select(inferences).where(inferences.c.receipt_id == receipt_id, inferences.c.tenant_id == tenant_id)
         ).one_or_none()

@@ -21,6 +21,7 @@ from ainfera_gateway.control.spend_policy import shown_policy
 from ainfera_gateway.errors import GatewayError, not_found
 from ainfera_gateway.storage.page import Keys, Page
 from ainfera_gateway.storage.tables import agents, tenants
+from ainfera_gateway.storage.tenant_scope import tenant_reads
 
 AGENTS_LISTED_MAX = 500
 _TRIES = 5
@@ -94,7 +95,7 @@ def list_agents(
             statement = statement.where(column == value)
     if after is not None:
         statement = statement.where(agents.c.id > after)
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         rows = connection.execute(statement.order_by(agents.c.id).limit(limit + 1)).all()
     shown = [shown_agent(control, agent_of_row(row)) for row in rows[:limit]]
     more = len(rows) > limit

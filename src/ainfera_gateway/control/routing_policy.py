@@ -24,6 +24,7 @@ from ainfera_gateway.ids import new_id
 from ainfera_gateway.routing.aliases import ALIASES, ROUTER_SLUG, resolve
 from ainfera_gateway.routing.store import StoredPolicy, newest_policy
 from ainfera_gateway.storage.page import Keys, Page
+from ainfera_gateway.storage.tenant_scope import tenant_reads
 
 ALIASES_MAX = 256
 ALIAS_CHARS_MAX = 128
@@ -60,7 +61,7 @@ class StorePolicy:
 
 def shown_routing_policy(control: Control, tenant_id: str) -> dict[str, Any]:
     """``{tenant_id, version, document, created_at, created_by}``; version 0 is the empty document of the start."""
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, tenant_id) as connection:
         return _shown(tenant_id, newest_policy(connection, tenant_id))
 
 
@@ -74,7 +75,7 @@ def put_routing_policy(control: Control, caller: Caller, model_aliases: Mapping[
         raise bad_document(faults)
     document = {"model_aliases": dict(sorted(model_aliases.items()))}
     for _ in range(_TRIES):
-        with control.reader.connect() as connection:
+        with tenant_reads(control.reader, caller.tenant_id) as connection:
             newest = newest_policy(connection, caller.tenant_id)
         if newest is not None and newest.document == document:
             break

@@ -21,6 +21,7 @@ from ainfera_gateway.control.tags import opened_tags
 from ainfera_gateway.errors import GatewayError
 from ainfera_gateway.money import format_usd
 from ainfera_gateway.storage.tables import agents, routing_outcomes
+from ainfera_gateway.storage.tenant_scope import tenant_reads
 
 Group = Literal["agent", "model", "day", "tag"]
 GROUPS: tuple[Group, ...] = ("agent", "model", "day", "tag")
@@ -95,7 +96,7 @@ def usage(
     """
     wanted = CallFilter(agent_id=agent_id, since_us=since_us, until_us=until_us)
     labels = columns_of(group_by)
-    with reader.connect() as connection:
+    with tenant_reads(reader, tenant_id) as connection:
         total = _sums(_calls(connection, tenant_id, wanted, ()), [])
         statement: Any = total
         if labels:

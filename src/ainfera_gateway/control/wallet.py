@@ -16,6 +16,7 @@ from ainfera_gateway.ledger import accounts
 from ainfera_gateway.money import PICO_PER_USD, format_usd
 from ainfera_gateway.storage.page import Keys, Page, Refused
 from ainfera_gateway.storage.tables import audit_events, transfers, wallets
+from ainfera_gateway.storage.tenant_scope import tenant_reads
 
 BALANCE_MAX_PICOUSD = 1_000_000 * PICO_PER_USD
 """A wallet never holds more: far below what a 64-bit integer of pico-USD can count (9.2 million USD)."""
@@ -119,7 +120,7 @@ def top_up(
 
 def balance(control: Control, agent: AgentRow) -> dict[str, Any]:
     """``{agent_id, balance_usd}``."""
-    return {"agent_id": agent.id, "balance_usd": format_usd(_balance_picousd(control, agent.id))}
+    return {"agent_id": agent.id, "balance_usd": format_usd(_balance_picousd(control, agent))}
 
 
 def ledger(control: Control, agent: AgentRow, limit: int) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def ledger(control: Control, agent: AgentRow, limit: int) -> dict[str, Any]:
         .order_by(transfers.c.id.desc())
         .limit(limit)
     )
-    with control.reader.connect() as connection:
+    with tenant_reads(control.reader, agent.tenant_id) as connection:
         rows = connection.execute(statement).all()
     entries = [
         {
@@ -152,12 +153,12 @@ def ledger(control: Control, agent: AgentRow, limit: int) -> dict[str, Any]:
     ]
     return {
         "agent_id": agent.id,
-        "balance_usd": format_usd(_balance_picousd(control, agent.id)),
+        "balance_usd": format_usd(_balance_picousd(control, agent)),
         "entries": entries,
     }
 
 
-def _balance_picousd(control: Control, agent_id: str) -> int:
-    statement = select(wallets.c.balance_picousd).where(wallets.c.agent_id == agent_id)
-    with control.reader.connect() as connection:
+def _balance_picousd(control: Control, agent: AgentRow) -> int:
+    statement = select(wallets.c.balance_picousd).where(wallets.c.agent_id == agent.id)
+    with tenant_reads(control.reader, agent.tenant_id) as connection:
         return int(connection.execute(statement).scalar_one())
