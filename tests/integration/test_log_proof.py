@@ -115,7 +115,8 @@ def test_the_log_is_served_in_tiles_and_proofs(gateway: GatewayProcess) -> None:
 
 def test_fsck_finds_the_log_sound_while_the_gateway_runs(gateway: GatewayProcess, tmp_path: Path) -> None:
     kept = tmp_path / "checkpoint.txt"
-    kept.write_bytes(httpx.get(f"{gateway.url}/log/checkpoint").content)
+    eventually(lambda: httpx.get(f"{gateway.url}/log/checkpoint", timeout=60).status_code == 200)
+    kept.write_bytes(httpx.get(f"{gateway.url}/log/checkpoint", timeout=60).content)
     place = ["--data-dir", str(gateway.data_dir)]
     if isinstance(gateway.database, str):
         place += ["--database-url", gateway.database]

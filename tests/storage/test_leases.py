@@ -206,6 +206,8 @@ def test_a_gateway_with_other_keys_does_not_serve_the_database(store: Store, tmp
                 await claim_keys(recorder, store.reader(), other)
             with pytest.raises(KeyFileError, match="AINFERA_DATA_KEY"):
                 await claim_keys(recorder, store.reader(), replace(first, data_key=other.data_key))
+            with pytest.raises(KeyFileError, match=r"checkpoint_ed25519\.pem"):
+                await claim_keys(recorder, store.reader(), replace(first, checkpoint_key=other.checkpoint_key))
 
     run(scenario())
     stored = str(store.rows("SELECT name, value FROM house_state"))

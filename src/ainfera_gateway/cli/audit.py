@@ -96,7 +96,10 @@ def fsck_command(
         if key is not None:
             keys = keys_of(_json(_read(key)))
         else:
-            keys = [load_or_create_checkpoint_key(settings.data_dir / CHECKPOINT_KEY_FILE).public_key()]
+            path = settings.data_dir / CHECKPOINT_KEY_FILE
+            if not path.exists():
+                raise KeyFileError(f"there is no {path}: name the data directory, or the key document with --key")
+            keys = [load_or_create_checkpoint_key(path).public_key()]
         known = None if checkpoint is None else read_note(_read(checkpoint).decode("utf-8", "replace"), keys)
         found = fsck_database(Database(settings.database), keys, known)
     except (UnreadableError, SchemaError, LogError, KeyFileError) as exc:

@@ -68,7 +68,10 @@ def check_proof(document: dict[str, Any], keys: list[Ed25519PublicKey]) -> Tree:
 
 
 class SeenLogs:
-    """A file with the newest checkpoint of each log that was verified: ``{origin: {size, root}}``."""
+    """A file with the newest checkpoint of each log that was verified: ``{origin: {size, root, keys}}``.
+
+    ``keys`` are those it was verified with, in hex: a log that is signed by none of them any more is another's.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -78,24 +81,36 @@ class SeenLogs:
         known = self._read().get(origin)
         return None if known is None else Tree(origin, int(known["size"]), bytes.fromhex(known["root"]))
 
-    def put(self, tree: Tree) -> None:
-        """Keep ``tree`` as the newest of its log."""
-        known = self._read() | {tree.origin: {"size": tree.size, "root": tree.root.hex()}}
+    def put(self, tree: Tree, keys: list[Ed25519PublicKey]) -> None:
+        """Keep ``tree`` as the newest of its log, durably. Raises ``LogError`` when it is signed by another than before."""
+        documents = self._read()
+        shown = _hex(keys)
+        before = documents.get(tree.origin, {}).get("keys", shown)
+        if not set(before) & set(shown):
+            raise LogError(f"{tree.origin} is signed with another key than when it was seen before")
+        known = documents | {tree.origin: {"size": tree.size, "root": tree.root.hex(), "keys": before}}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(known, indent=1, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(self._path)
 
     def _read(self) -> dict[str, Any]:
         try:
             document = json.loads(self._path.read_text("utf-8"))
-            if all(set(entry) == {"size", "root"} for entry in document.values()):
+            if all({"size", "root"} <= set(entry) <= {"size", "root", "keys"} for entry in document.values()):
                 return dict(document)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, TypeError) as exc:
             raise LogError(f"{self._path} holds no checkpoints: move it away") from exc
         raise LogError(f"{self._path} holds no checkpoints: move it away")
+
+
+def _hex(keys: list[Ed25519PublicKey]) -> list[str]:
+    return sorted(key.public_bytes_raw().hex() for key in keys)
 
 
 def follow(seen: SeenLogs, tree: Tree, keys: list[Ed25519PublicKey], fetch: Fetch | None) -> str:
@@ -107,16 +122,17 @@ def follow(seen: SeenLogs, tree: Tree, keys: list[Ed25519PublicKey], fetch: Fetc
     known = seen.get(tree.origin)
     if fetch is None:
         if known is None:
-            seen.put(tree)
+            seen.put(tree, keys)
             return f"first checkpoint seen of this log: {tree.size} events"
         if known.size == tree.size:
             check_consistency(known, tree, [])
+            seen.put(tree, keys)
             return f"the checkpoint that was seen before: {tree.size} events"
         return f"not held against the checkpoint of {known.size} events that was seen before: that needs --url"
     newest = read_note(_text(fetch("/log/checkpoint")), keys)
     for older in (tree, *((known,) if known is not None else ())):
         check_consistency(older, newest, _steps(older, newest, fetch))
-    seen.put(newest)
+    seen.put(newest, keys)
     return f"contained in the log as it stands: {newest.size} events"
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, select
 
-from ainfera_gateway.audit.keys import CHAIN_HMAC_KEY_FILE, DATA_KEY_FILE, GatewayKeys, KeyFileError
+from ainfera_gateway.audit.keys import (
+    CHAIN_HMAC_KEY_FILE,
+    CHECKPOINT_KEY_FILE,
+    DATA_KEY_FILE,
+    GatewayKeys,
+    KeyFileError,
+)
 from ainfera_gateway.storage.page import Keys, Page
 from ainfera_gateway.storage.recorder import Recorder
 from ainfera_gateway.storage.tables import house_state
@@ -20,6 +26,7 @@ _CLAIM = (
 _SAID = {
     "chain_hmac_key": f"the file {CHAIN_HMAC_KEY_FILE}",
     "data_key": f"the file {DATA_KEY_FILE}, or AINFERA_DATA_KEY",
+    "checkpoint_key": f"the file {CHECKPOINT_KEY_FILE}",
 }
 
 
@@ -54,7 +61,8 @@ async def claim_keys(recorder: Recorder, reader: Engine, keys: GatewayKeys) -> N
 
 
 def _named(keys: GatewayKeys) -> list[tuple[str, bytes]]:
-    return [("chain_hmac_key", keys.chain_hmac_key), ("data_key", keys.data_key)]
+    checkpoint = keys.checkpoint_key.public_key().public_bytes_raw()
+    return [("chain_hmac_key", keys.chain_hmac_key), ("data_key", keys.data_key), ("checkpoint_key", checkpoint)]
 
 
 def _fingerprint(key: bytes) -> str:
