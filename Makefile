@@ -77,6 +77,7 @@ crash-full: export CRASH_KEYS ?= 250
 crash-full: export CRASH_STEPS ?= 50000
 crash-full: export CRASH_APPENDS ?= 2000
 crash-full: export CRASH_LOGS ?= 100
+crash-full: export CRASH_OVERSHOOTS ?= 10
 crash-full: $(VENV)/dev ## the same many times over, for an hour or more; writes the figures into docs/reliability.md
 	@mkdir -p .cache && rm -f $$CRASH_REPORT
 	@$(BIN)/pytest -q tests/crash tests/storage/test_ledger_model.py tests/storage/test_log_at_scale.py --ignore=tests/crash/test_seeded.py
