@@ -57,6 +57,7 @@ def refused(caller: Caller, simulator: Simulator, attempt: Attempted, **wanted: 
     answer = attempt()
     check_refused(caller, answer, balance=balance, events=events, **wanted)
     assert simulator.count() == count, "a refused call reached the provider"
+    assert "x-ainfera-receipt-id" not in answer.headers, "there is none to be had"
     return answer
 
 

@@ -26,6 +26,8 @@ from ainfera_gateway.wire.parsed import Parsed
 
 T = TypeVar("T", bound=Parsed)
 
+_RECEIPT = "x-ainfera-receipt-id"
+"""Only a call that was accepted has one."""
 _IDEMPOTENCY_CHARS_MAX = 255
 _TOLD_CHARS_MAX = 500
 _ANTHROPIC_HEADERS = ("anthropic-version", "anthropic-beta")
@@ -65,6 +67,9 @@ class CallHandler:
         except IdempotencyHit as hit:
             await self._replay(hit, ask, context, send)
             return
+        except GatewayError:
+            context.headers.pop(_RECEIPT, None)
+            raise
         run = CallRun(self._house, plan, _Sink(send))
         task = self._supervisor.spawn(run.run(), name=f"call {plan.facts.inference_id}")
         try:
@@ -72,6 +77,10 @@ class CallHandler:
             task.result()
         except IdempotencyHit as hit:
             await self._replay(hit, ask, context, send)
+        except GatewayError:
+            if not run.accepted:
+                context.headers.pop(_RECEIPT, None)
+            raise
 
     async def _replay(self, hit: IdempotencyHit, ask: Asked, context: RequestContext, send: Send) -> None:
         agent_id = context.headers["x-ainfera-agent-id"]
@@ -79,7 +88,7 @@ class CallHandler:
         headers = {
             **stored.headers,
             "x-ainfera-inference-id": stored.inference_id,
-            "x-ainfera-receipt-id": stored.receipt_id,
+            _RECEIPT: stored.receipt_id,
             "idempotent-replayed": "true",
         }
         context.headers.update(headers)

@@ -92,6 +92,11 @@ class CallRun:
         """Whether the caller has hung up."""
         return self._scope.left
 
+    @property
+    def accepted(self) -> bool:
+        """Whether T1 is committed, so that the call has, or will have, its receipt."""
+        return self._state not in (State.ACCEPTED, State.REFUSED)
+
     def leave(self) -> None:
         """The caller has hung up."""
         self._scope.leave()
