@@ -9,15 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-import tempfile
-import threading
 from collections import deque
-from pathlib import Path
-from types import TracebackType
-from typing import Self
-from urllib.parse import parse_qs, urlsplit
 
-_SOCKET = ".s.PGSQL.5432"
+from tests.postgres_between import Between
+
 _KNOWN = {"user", "database", "application_name", "client_encoding", "DateStyle", "TimeZone", "replication"}
 _SERVERS_MIN = 2
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -31,58 +26,20 @@ class Server:
         self.greeting = greeting
 
 
-class TransactionPooler:
-    """A context manager. ``url`` leads through it to the database at ``target``, and says so."""
+class TransactionPooler(Between):
+    """``url`` says what it is, ``plain_url`` does not; ``transactions`` counts them."""
 
     def __init__(self, target: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pg-pooler-")
-        parts = urlsplit(target)
-        (host,) = parse_qs(parts.query)["host"]
-        self._upstream = f"{host}/{_SOCKET}"
-        self.plain_url = target.replace(parts.query, f"host={self._folder.name}")
-        self.url = self.plain_url + "&pgbouncer=true"
+        super().__init__(target)
+        self.plain_url = self.url
+        self.url += "&pgbouncer=true"
         self.transactions = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._idle: deque[Server] = deque()
-        self._links: set[asyncio.Task[None]] = set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(30)
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-        self._folder.cleanup()
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_unix_server(self._link, str(Path(self._folder.name) / _SOCKET))
 
     async def _close(self) -> None:
-        self._server.close()
-        for link in list(self._links):
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        await super()._close()
         for server in self._idle:
             server.writer.transport.abort()
-
-    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        try:
-            await self._serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client has gone, or the test is over
-        finally:
-            writer.transport.abort()
-            self._links.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (size,) = struct.unpack("!I", await reader.readexactly(4))

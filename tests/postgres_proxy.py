@@ -7,43 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import threading
-from pathlib import Path
-from types import TracebackType
-from typing import Self
-from urllib.parse import parse_qs, urlsplit
 
-_SOCKET = ".s.PGSQL.5432"
+from tests.postgres_between import Between
 
 
-class CommitCutter:
-    """A context manager. ``url`` leads through it to the database at ``target``; ``cut`` asks for the next cut."""
+class CommitCutter(Between):
+    """``cut`` asks for the next cut."""
 
     def __init__(self, target: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pg-proxy-")
-        parts = urlsplit(target)
-        (host,) = parse_qs(parts.query)["host"]
-        self._upstream = f"{host}/{_SOCKET}"
-        self.url = target.replace(parts.query, f"host={self._folder.name}")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        super().__init__(target)
         self._wanted: list[tuple[bool, threading.Event]] = []
-        self._links: set[asyncio.Task[None]] = set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(30)
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-        self._folder.cleanup()
 
     def cut(self, *, after: bool) -> threading.Event:
         """Cut at the next COMMIT, ``after`` it was forwarded or instead of that; the event is set when it is done."""
@@ -51,32 +25,14 @@ class CommitCutter:
         self._wanted.append((after, done))
         return done
 
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_unix_server(self._link, str(Path(self._folder.name) / _SOCKET))
-
-    async def _close(self) -> None:
-        self._server.close()
-        for link in list(self._links):
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
-
-    async def _link(self, near_in: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_in, far_out = await asyncio.open_unix_connection(self._upstream)
+        back = asyncio.create_task(_copy(far_in, writer))
         try:
-            far_in, far_out = await asyncio.open_unix_connection(self._upstream)
-            back = asyncio.create_task(_copy(far_in, near_out))
-            try:
-                await self._forward(near_in, far_out)
-            finally:
-                back.cancel()
-                far_out.close()
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # one side has gone, or the test is over: the other side is closed below
+            await self._forward(reader, far_out)
         finally:
-            near_out.transport.abort()
-            self._links.discard(task)
+            back.cancel()
+            far_out.close()
 
     async def _forward(self, near_in: asyncio.StreamReader, far_out: asyncio.StreamWriter) -> None:
         while data := await near_in.read(65536):

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import ProgrammingError
 
-from ainfera_gateway.storage.engine import Database
+from ainfera_gateway.storage.engine import Database, migrate
 from ainfera_gateway.storage.tables import metadata
 from ainfera_gateway.storage.tenant_scope import ROLE, has_role, tenant_reads
 from bench.calls import OpenAgent, ending, facts, opening
 from tests.gateway_process import GatewayProcess, provider_environment
+from tests.postgres import Postgres
 from tests.postgres_pooler import TransactionPooler
 from tests.simulator.process import Simulator
 from tests.storage.conftest import Store, run
@@ -102,6 +103,22 @@ def test_a_user_who_owns_no_table_works_for_the_house(store: Store) -> None:
             owner.execute("SET LOCAL ROLE plain")
             assert owner.execute("SELECT count(*) FROM inferences").fetchall() == [(sum(CALLS.values()),)]
             owner.execute("UPDATE wallets SET calls = calls + 1")
+
+
+def test_who_may_not_take_the_role_goes_without_the_wall(postgres: Postgres, store: Store) -> None:
+    postgres.execute("DO $$ BEGIN CREATE ROLE humble LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    name = postgres.create()
+    postgres.execute(f"ALTER DATABASE {name} OWNER TO humble")
+    humble = Store(Database(postgres.url(name).replace("//postgres:", "//humble:")))
+    migrate(humble.database)
+    filled(humble)
+    with tenant_reads(humble.reader(), ALICE) as connection:
+        assert not has_role(connection)
+        assert counts(connection)["inferences"] == sum(CALLS.values()), (
+            "the statements' own conditions are all there is"
+        )
+    humble.close()
+    postgres.drop(name)
 
 
 @pytest.mark.timeout(300)
