@@ -226,3 +226,18 @@ def test_refusals_past_ten_a_minute_are_folded(caller: Caller, simulator: Simula
 
 def test_the_laws_hold_over_all_of_this(gateway: GatewayProcess, caller: Caller) -> None:
     assert caller.books.broken_laws() == {}
+
+
+@both_ways
+@both_dialects
+def test_a_model_that_cannot_be_called_here_is_refused_on_record(
+    caller: Caller, simulator: Simulator, path: str, stream: bool
+) -> None:
+    balance, events, count = caller.balance, caller.event_count, simulator.count()
+    answer = caller.call(model="groq/openai/gpt-oss-120b", path=path, stream=stream, max_tokens=50)
+    assert answer.status == 422
+    outcome = caller.books.outcome_of(caller.agent_id)
+    assert outcome["inference_id"] == answer.inference_id
+    assert (outcome["outcome_status"], outcome["refusal_code"]) == ("rejected_no_candidate", "model_unavailable")
+    assert caller.events_after(events) == ["inference.rejected_no_candidate"]
+    assert (caller.balance, simulator.count()) == (balance, count)

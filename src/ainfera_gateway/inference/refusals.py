@@ -23,6 +23,11 @@ _OUTCOMES = {
     "wallet_insufficient": Outcome.REJECTED_FUNDS,
     "no_candidate_clears_floor": Outcome.REJECTED_NO_CANDIDATE,
     "no_candidate_enrolled": Outcome.REJECTED_NO_CANDIDATE,
+    # What the decision says of a model that was named: the code beside the outcome tells which.
+    "brand_not_allowed": Outcome.REJECTED_NO_CANDIDATE,
+    "model_unavailable": Outcome.REJECTED_NO_CANDIDATE,
+    "tools_not_supported_by_backend": Outcome.REJECTED_NO_CANDIDATE,
+    "unsupported_content": Outcome.REJECTED_NO_CANDIDATE,
 }
 
 _log = logging.getLogger("ainfera.refusals")
