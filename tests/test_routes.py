@@ -47,7 +47,10 @@ OWNER = {
     ("PATCH", "/v1/agents/{agent_id}/spend-policy"), ("POST", "/v1/agents/{agent_id}/spend-policy"),
     ("PUT", "/v1/routing-policy"),
 }  # fmt: skip
-OPERATOR = {("GET", "/metrics"), ("GET", "/admin/killswitch"), ("PUT", "/admin/killswitch")}
+OPERATOR = {
+    ("GET", "/metrics"), ("GET", "/admin/killswitch"), ("PUT", "/admin/killswitch"), ("GET", "/admin/verdicts"),
+    ("POST", "/admin/verdicts"), ("POST", "/admin/verdicts/explain"),
+}  # fmt: skip
 
 
 def pairs(routes: tuple[Route, ...] = ROUTES) -> Iterator[tuple[str, Route]]:

@@ -273,8 +273,10 @@ class Gateway:
         with self._reader.connect() as connection:
             return with_overlay(load_catalog(connection, self._clock.now_us()), self.settings.overlay)
 
-    def _renew_catalog(self) -> None:
-        """Some prices change by their own date or time of day."""
+    def _renew(self) -> None:
+        """Some prices change by their own date or time of day; verdicts by the operator's hand, on any process."""
+        with self._reader.connect() as connection:
+            self._planner.verdicts = load_verdicts(connection)
         until_us = self.catalog.valid_until_us
         if until_us is not None and self._clock.now_us() >= until_us:
             self.catalog = self._planner.catalog = self._load_catalog()
@@ -346,7 +348,7 @@ class Gateway:
             try:
                 await self._late.run_once()
                 await self._refusals.tend()
-                await asyncio.to_thread(self._renew_catalog)
+                await asyncio.to_thread(self._renew)
                 await self._sample_chain()
                 await self._recovery.run_once(older_than_us=self._clock.now_us() - _RECOVER_AFTER_US)
             except Exception:  # noqa: BLE001 - the next tick tries again

@@ -54,6 +54,8 @@ ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "keys": ("POST", "/v1/keys", {"scope": "inference"}),
     "cards": ("POST", "/v1/agents/cards/verify", {"jws": "a.b.c"}),
     "killswitch": ("PUT", "/admin/killswitch", {"engaged": False}),
+    "verdict": ("POST", "/admin/verdicts", {"brand": "never-judged", "verdict": "PASS", "decided_by": "tests"}),
+    "explain": ("POST", "/admin/verdicts/explain", {"brand": "never-judged"}),
 }
 
 MALFORMED: dict[str, bytes] = {
@@ -210,6 +212,13 @@ def test_a_handle_is_taken_once(gateway: GatewayProcess, simulator: Simulator, t
         ("killswitch", {"threshold_usd": "0"}, "threshold_usd"),
         ("killswitch", {"threshold_usd": -5}, "threshold_usd"),
         ("killswitch", {}, "engaged"),
+        ("verdict", {"brand": "Bad Name", "verdict": "PASS", "decided_by": "tests"}, "brand"),
+        ("verdict", {"brand": "b", "verdict": "MAYBE", "decided_by": "tests"}, "verdict"),
+        ("verdict", {"brand": "b", "verdict": "PASS", "decided_by": ""}, "decided_by"),
+        ("verdict", {"brand": "b", "verdict": "PASS", "decided_by": "t", "condition": {"eq": ["x", 1]}}, "condition"),
+        ("verdict", {"brand": "b", "verdict": "CONDITIONAL", "decided_by": "t"}, "condition"),
+        ("verdict", {"brand": "b", "verdict": "CONDITIONAL", "decided_by": "t", "condition": {"a": 1}}, "condition"),
+        ("explain", {"brand": "b", "context": 5}, "context"),
         ("topup", {"amount_usd": "1"}, "agent_id"),
     ],
 )

@@ -86,3 +86,9 @@ def page_limit(default: int, most: int) -> Any:
 def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(msgspec.json.encode(content), status, headers, "application/json")
+
+
+def require_internal(here: Here) -> None:
+    """The door lets nobody else through on the operator's routes; this holds if it ever did."""
+    if not here.context.internal:
+        raise GatewayError(401, "missing_api_key", "This route needs the internal key.")

@@ -20,6 +20,7 @@ from ainfera_gateway.api import (
     control_routes_log,
     control_routes_money,
     control_routes_tenant,
+    control_routes_verdicts,
     discovery,
 )
 from ainfera_gateway.api.asgi import App, CallerGoneError, Message, Receive, Scope, Send
@@ -64,6 +65,7 @@ def build(control: Control) -> FastAPI:
         control_routes_money,
         control_routes_audit,
         control_routes_log,
+        control_routes_verdicts,
         discovery,
     )
     for room in rooms:

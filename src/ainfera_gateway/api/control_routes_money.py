@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from ainfera_gateway.api.control_body import body_of, documented, invalid_fields
-from ainfera_gateway.api.control_common import AgentPath, HereDep, answer, page_limit
+from ainfera_gateway.api.control_common import AgentPath, HereDep, answer, page_limit, require_internal
 from ainfera_gateway.api.control_types import KillSwitchBody, TopUpBody
 from ainfera_gateway.control import reads_inference, wallet
 from ainfera_gateway.control.killswitch import change_killswitch
@@ -71,7 +71,7 @@ def get_receipt(here: HereDep, receipt_id: str) -> Response:
 @router.get("/admin/killswitch", tags=["operator"])
 def get_killswitch(here: HereDep) -> Response:
     """The kill switch: spend of the UTC day against its threshold."""
-    _require_internal(here)
+    require_internal(here)
     return answer(here.control.killswitch_state())
 
 
@@ -79,12 +79,7 @@ def get_killswitch(here: HereDep) -> Response:
 def put_killswitch(here: HereDep, body: KillSwitchDep) -> Response:
     """Engage or release the switch by hand, or move its threshold. Recorded in ``settings_changes``; as the switch
     belongs to no agent, no chain has an event of it."""
-    _require_internal(here)
+    require_internal(here)
     if body.engaged is None and body.threshold_usd is None:
         raise invalid_fields([("engaged", "give engaged, threshold_usd or both")])
     return answer(change_killswitch(here.control, engaged=body.engaged, threshold_picousd=body.threshold_usd))
-
-
-def _require_internal(here: HereDep) -> None:
-    if not here.context.internal:
-        raise GatewayError(401, "missing_api_key", "This route needs the internal key.")

@@ -167,3 +167,20 @@ class KillSwitchBody(_Body):
 
     engaged: Annotated[bool, Field(strict=True)] | None = None
     threshold_usd: Threshold | None = None
+
+
+class VerdictBody(_Body):
+    """``POST /admin/verdicts``. What the members may hold is checked by ``policy.verdicts``."""
+
+    brand: str
+    verdict: str
+    decided_by: str
+    condition: dict[str, Any] | None = None
+    evidence_url: str | None = None
+
+
+class ExplainBody(_Body):
+    """``POST /admin/verdicts/explain``: a brand, and the ``routing_hint.context`` of a request."""
+
+    brand: str
+    context: dict[str, Any] = {}

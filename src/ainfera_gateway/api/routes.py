@@ -106,6 +106,8 @@ _CONTROL_ROUTES = (
     _route("GET", "/v1/audit/{agent_id}/annex-iv", Auth.OPTIONAL),
     _route("GET", "/v1/audit/{agent_id}/proof", Auth.OPTIONAL),
     _route("GET PUT", "/admin/killswitch", Auth.INTERNAL),
+    _route("GET POST", "/admin/verdicts", Auth.INTERNAL),
+    _route("POST", "/admin/verdicts/explain", Auth.INTERNAL),
 )
 
 ROUTES: tuple[Route, ...] = (*_PUBLIC_ROUTES, *_INFERENCE_ROUTES, *_CONTROL_ROUTES)
