@@ -36,6 +36,7 @@ MEANING = {
     "AINFERA_KILLSWITCH_PINNED": "0: calls that name their model pass when spend engaged it",
     "AINFERA_DISCONNECT_DRAIN_S": "how long to wait for a provider's usage after the caller left, in seconds",
     "AINFERA_DRAIN_S": "how long running calls may go on after SIGTERM, in seconds",
+    "AINFERA_KEEP_OUTCOMES_DAYS": "how many whole UTC days outcomes of calls are kept; 0: for ever",
     "AINFERA_LOG_LEVEL": "`debug`, `info`, `warning` or `error`",
     "AINFERA_RATE_LIMIT_RPM": "calls a minute for each agent",
     "AINFERA_ATTEMPT_TIMEOUT_S": "silence of a provider after which an attempt is given up, in seconds",

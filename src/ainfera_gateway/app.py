@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 
 from ainfera_gateway.api.asgi import App, Receive, Scope, Send
 from ainfera_gateway.api.calls import CallHandler
@@ -19,6 +19,7 @@ from ainfera_gateway.api.count_tokens import CountTokensHandler
 from ainfera_gateway.api.door import Door
 from ainfera_gateway.api.hot import MetricsPage, Readiness, health, root
 from ainfera_gateway.api.routes import ROUTES, RouteTable
+from ainfera_gateway.audit.heights import chain_figures
 from ainfera_gateway.audit.integrator import Integrator
 from ainfera_gateway.audit.keys import GatewayKeys, load_or_create_keys, public_key_document
 from ainfera_gateway.audit.log_growth import next_growth
@@ -44,6 +45,7 @@ from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.spool import Spool
 from ainfera_gateway.inference.supervisor import Supervisor
 from ainfera_gateway.ledger.laws import LAWS
+from ainfera_gateway.ledger.retention import Retention
 from ainfera_gateway.ledger.watch import LawWatch
 from ainfera_gateway.limits import Buckets
 from ainfera_gateway.metrics.registry import Registry
@@ -60,7 +62,6 @@ from ainfera_gateway.storage.engine import Database, migrate, require_head
 from ainfera_gateway.storage.lock import DatabaseLock
 from ainfera_gateway.storage.read import read_soon
 from ainfera_gateway.storage.recorder import Recorder, open_recorder
-from ainfera_gateway.storage.tables import audit_events, chain_heads
 from ainfera_gateway.storage.tenant_scope import ROLE, has_role
 from ainfera_gateway.version import __version__
 from ainfera_gateway.wire.anthropic_messages.request import parse as parse_messages
@@ -203,6 +204,8 @@ class Gateway:
         await self._sample_chain()  # ready only with the true height, not with 0 until the first tick
         laws = LawWatch(self._recorder, self._reader, self.series, self._clock)
         await laws.begin()
+        kept = Retention(database, self._recorder, self._reader, self._clock, days=settings.keep_outcomes_days)
+        await kept.make_room()
         self._door = self._build_door(facts, planner, keys)
         self._stop.clear()
         grow = partial(next_growth, origin=await self._log_origin(), keys=keys)
@@ -212,6 +215,7 @@ class Gateway:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self._neighbours.run(self._stop), name="neighbours"),
             asyncio.create_task(laws.run(self._stop), name="laws"),
+            asyncio.create_task(kept.run(self._stop), name="retention"),
             recovering,
         ]
 
@@ -355,7 +359,7 @@ class Gateway:
                 _log.exception("housekeeping failed", extra={"event": "tick_failed"})
 
     async def _sample_chain(self) -> None:
-        self.series.note_audit(*await asyncio.to_thread(_chain_figures, self._reader))
+        self.series.note_audit(*await asyncio.to_thread(chain_figures, self._reader))
 
     def _refresh_gauges(self) -> None:
         engaged, spent, threshold = self.killswitch.figures()
@@ -387,12 +391,3 @@ def _prepare_schema(database: Database, settings: Settings) -> None:
 def _answers(reader: Engine) -> None:
     with reader.connect() as connection:
         connection.execute(select(1))
-
-
-def _chain_figures(reader: Engine) -> tuple[int, int | None]:
-    with reader.connect() as connection:
-        height = connection.execute(select(func.coalesce(func.sum(chain_heads.c.seq + 1), 0))).scalar_one()
-        newest = connection.execute(
-            select(audit_events.c.created_us).order_by(audit_events.c.id.desc()).limit(1)
-        ).scalar_one_or_none()
-    return int(height), None if newest is None else int(newest)

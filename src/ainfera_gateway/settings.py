@@ -50,6 +50,7 @@ class Settings:
     killswitch_pinned: bool = True
     disconnect_drain_s: float = 2.0
     drain_s: float = 30.0
+    keep_outcomes_days: int = 0
     log_level: str = "INFO"
     rate_limit_rpm: int = 60_000
     attempt_timeout_s: float = 120.0
@@ -189,6 +190,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "AINFERA_KILLSWITCH_PINNED": ("killswitch_pinned", _flag),
     "AINFERA_DISCONNECT_DRAIN_S": ("disconnect_drain_s", _number(0, 60)),
     "AINFERA_DRAIN_S": ("drain_s", _number(0, 3600)),
+    "AINFERA_KEEP_OUTCOMES_DAYS": ("keep_outcomes_days", _integer(0, 36_500)),
     "AINFERA_LOG_LEVEL": ("log_level", _level),
     "AINFERA_RATE_LIMIT_RPM": ("rate_limit_rpm", _integer(1, 10_000_000)),
     "AINFERA_ATTEMPT_TIMEOUT_S": ("attempt_timeout_s", _number(0.1, 3600)),

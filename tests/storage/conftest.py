@@ -17,8 +17,17 @@ from sqlalchemy.engine import Connection
 from ainfera_gateway.audit.seal import seal
 from ainfera_gateway.clock import SystemClock
 from ainfera_gateway.storage.engine import Database, migrate
+from ainfera_gateway.storage.partitions import is_partition
 from ainfera_gateway.storage.recorder import PostgresRecorder, SqliteRecorder, open_recorder
 from tests.postgres import Postgres
+
+COMPARED = {
+    "compare_type": True,
+    "compare_server_default": True,
+    # Parts of a table are nothing that the code knows; they come and go with the days.
+    "include_name": lambda name, kind, _parents: kind != "table" or not is_partition(name or ""),
+}
+"""How the stored schema is held against the tables."""
 
 
 @dataclass
@@ -65,7 +74,7 @@ class Store:
                 for name in names:
                     conn.exec_driver_sql(f"DROP TRIGGER {name}")
             else:
-                conn.exec_driver_sql("DROP FUNCTION IF EXISTS refuse_change() CASCADE")
+                conn.exec_driver_sql("DROP FUNCTION IF EXISTS refuse_change(), refuse_change_of_kept() CASCADE")
 
     def close(self) -> None:
         for engine in self._readers:

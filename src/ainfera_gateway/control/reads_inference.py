@@ -13,8 +13,9 @@ from ainfera_gateway.catalog.store import stored_lines
 from ainfera_gateway.clock import iso
 from ainfera_gateway.control.context import Control
 from ainfera_gateway.control.reads_log import proof_of
-from ainfera_gateway.errors import not_found
+from ainfera_gateway.errors import GatewayError, not_found
 from ainfera_gateway.ids import is_id
+from ainfera_gateway.ledger.retention import kept_from
 from ainfera_gateway.money import format_usd
 from ainfera_gateway.storage.tables import (
     attempts,
@@ -46,6 +47,8 @@ def one(control: Control, tenant_id: str, inference_id: str, base_url: str) -> d
         held = connection.execute(
             select(holds.c.amount_picousd).where(holds.c.inference_id == inference_id)
         ).scalar_one_or_none()
+        if outcome is None and held is None and inference_id < kept_from(connection):
+            raise _expired()
     shown: dict[str, Any] = {} if call is None else _opened(call, base_url)
     if outcome is None:
         shown |= {"outcome_status": None, "held_usd": format_usd(held or 0)}
@@ -82,6 +85,8 @@ def receipt(control: Control, tenant_id: str, receipt_id: str, base_url: str) ->
             select(inferences).where(inferences.c.receipt_id == receipt_id, inferences.c.tenant_id == tenant_id)
         ).one_or_none()
         outcome = None if call is None else _outcome_row(connection, tenant_id, call.id)
+        if call is not None and outcome is None and call.id < kept_from(connection):
+            raise _expired()
         if call is None or outcome is None:
             raise not_found()
         event = _terminal_event(connection, call.agent_id, call.id)
@@ -106,6 +111,11 @@ def receipt(control: Control, tenant_id: str, receipt_id: str, base_url: str) ->
         "proof": proof,
         "proof_status": "pending" if proof is None else "included",
     }
+
+
+def _expired() -> GatewayError:
+    message = "The outcome of this call is no longer kept. Its transfers and its audit events are."
+    return GatewayError(404, "not_found", message)
 
 
 _DECIDED = (

@@ -99,6 +99,11 @@ _BEFORE = (
 )
 _WHOLE = f"(SELECT SUM({_SIGNED}) FROM transfers t WHERE t.agent_id = m.agent_id)"
 _KNOWN = "({account} LIKE 'agent:%' OR {account} LIKE 'house:%' OR {account} LIKE 'external:%')"
+# Outcomes below the bound of the retention may be gone. It is read in the same snapshot as they are.
+_KEPT = (
+    "(SELECT CASE WHEN :since > k.bound THEN :since ELSE k.bound END FROM"
+    " (SELECT COALESCE((SELECT value FROM house_state WHERE name = 'outcomes_from'), '') AS bound) k)"
+)
 _ENDED = "EXISTS (SELECT 1 FROM routing_outcomes o WHERE o.inference_id = {id})"
 _ACCEPTED = "EXISTS (SELECT 1 FROM inferences i WHERE i.id = {id})"
 _DEBITS = "(SELECT COUNT(*) FROM transfers t WHERE t.inference_id = o.inference_id AND t.kind = 'debit')"
@@ -108,26 +113,26 @@ _EVENTS = (
 )
 
 _OF_CALLS = {
-    "call_without_outcome": "SELECT COUNT(*) FROM inferences c WHERE c.id >= :since"
+    "call_without_outcome": "SELECT COUNT(*) FROM inferences c WHERE c.id >= {kept}"
     f" AND NOT {_ENDED.format(id='c.id')} AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.inference_id = c.id)",
-    "outcome_without_call": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= :since"
+    "outcome_without_call": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= {kept}"
     f" AND o.outcome_status NOT LIKE 'rejected%' AND NOT {_ACCEPTED.format(id='o.inference_id')}",
-    "outcome_without_one_debit": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= :since"
+    "outcome_without_one_debit": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= {kept}"
     f" AND {_ACCEPTED.format(id='o.inference_id')} AND {_DEBITS} <> 1",
     "debit_unlike_outcome": "SELECT COUNT(*) FROM transfers t"
     " LEFT JOIN routing_outcomes o ON o.inference_id = t.inference_id"
-    " WHERE t.kind = 'debit' AND t.inference_id >= :since"
+    " WHERE t.kind = 'debit' AND t.inference_id >= {kept}"
     " AND (o.inference_id IS NULL OR o.cost_picousd <> t.amount_picousd)",
-    "refusal_with_debit": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= :since"
+    "refusal_with_debit": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= {kept}"
     f" AND o.outcome_status LIKE 'rejected%' AND {_DEBITS} > 0",
     "outcome_without_one_terminal_event": "SELECT COUNT(*) FROM routing_outcomes o"
     f" LEFT JOIN {_EVENTS} e ON e.inference_id = o.inference_id"
-    " WHERE o.inference_id >= :since AND COALESCE(e.times, 0) <> 1",
+    " WHERE o.inference_id >= {kept} AND COALESCE(e.times, 0) <> 1",
     "terminal_event_without_outcome": f"SELECT COUNT(*) FROM {_EVENTS} e"
-    f" WHERE e.inference_id >= :since AND NOT {_ENDED.format(id='e.inference_id')}",
-    "attempt_without_call": "SELECT COUNT(*) FROM attempts a WHERE a.inference_id >= :since"
+    f" WHERE e.inference_id >= {{kept}} AND NOT {_ENDED.format(id='e.inference_id')}",
+    "attempt_without_call": "SELECT COUNT(*) FROM attempts a WHERE a.inference_id >= {kept}"
     f" AND NOT {_ACCEPTED.format(id='a.inference_id')}",
-    "attempts_unlike_outcome": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= :since"
+    "attempts_unlike_outcome": "SELECT COUNT(*) FROM routing_outcomes o WHERE o.inference_id >= {kept}"
     " AND o.attempts <> (SELECT COUNT(*) FROM attempts a WHERE a.inference_id = o.inference_id)",
     "hold_without_call": f"SELECT COUNT(*) FROM holds h WHERE NOT {_ACCEPTED.format(id='h.inference_id')}",
     "hold_of_ended_call": f"SELECT COUNT(*) FROM holds h WHERE {_ENDED.format(id='h.inference_id')}",
@@ -170,7 +175,10 @@ def check(conn: Connection, *, since_us: int | None = None) -> LawReport:
     sqlite = conn.dialect.name == "sqlite"
     inference_id = "json_extract(payload, '$.inference_id')" if sqlite else "(CAST(payload AS json) ->> 'inference_id')"
     laws = _OF_CALLS | (_WHOLE_ACCOUNTS if since_us is None else _MOVED_ACCOUNTS)
-    counts = ", ".join(f"({sql.replace('{inference_id}', inference_id)}) AS {name}" for name, sql in laws.items())
+    marks = {"{inference_id}": inference_id, "{kept}": _KEPT}
+    for mark, sql in marks.items():
+        laws = {name: law.replace(mark, sql) for name, law in laws.items()}
+    counts = ", ".join(f"({sql}) AS {name}" for name, sql in laws.items())
     bounds = {
         "since": "" if since_us is None else earliest_id(since_us),
         # The process that ended a call may have an earlier clock than the one that accepted it.

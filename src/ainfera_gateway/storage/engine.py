@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from ainfera_gateway.storage.partitions import PARTITIONED_AT, prove_bound
 from ainfera_gateway.storage.postgres_session import (
     APPLICATION,
     MIGRATION,
@@ -144,6 +145,8 @@ def migrate(database: Database) -> str:
     engine = database.migration_engine()
     if database.is_sqlite:
         _transactional_ddl(engine)
+    elif current is not None and current < PARTITIONED_AT:
+        prove_bound(engine)
     with engine.begin() as connection:
         if not database.is_sqlite:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
