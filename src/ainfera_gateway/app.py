@@ -45,7 +45,6 @@ from ainfera_gateway.inference.refusals import Refusals
 from ainfera_gateway.inference.spool import Spool
 from ainfera_gateway.inference.supervisor import Supervisor
 from ainfera_gateway.ledger.laws import LAWS
-from ainfera_gateway.ledger.retention import Retention
 from ainfera_gateway.ledger.watch import LawWatch
 from ainfera_gateway.limits import Buckets
 from ainfera_gateway.metrics.registry import Registry
@@ -62,6 +61,7 @@ from ainfera_gateway.storage.engine import Database, migrate, require_head
 from ainfera_gateway.storage.lock import DatabaseLock
 from ainfera_gateway.storage.read import read_soon
 from ainfera_gateway.storage.recorder import Recorder, open_recorder
+from ainfera_gateway.storage.retention import Retention
 from ainfera_gateway.storage.tenant_scope import ROLE, has_role
 from ainfera_gateway.version import __version__
 from ainfera_gateway.wire.anthropic_messages.request import parse as parse_messages

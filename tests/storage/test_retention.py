@@ -13,11 +13,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from ainfera_gateway.ids import new_id
-from ainfera_gateway.ledger import retention
 from ainfera_gateway.ledger.laws import check
-from ainfera_gateway.ledger.retention import Retention
+from ainfera_gateway.storage import retention
 from ainfera_gateway.storage.engine import Database, alembic_config, migrate
 from ainfera_gateway.storage.partitions import AHEAD_DAYS, bound_of, drop_below, make_days, name_of
+from ainfera_gateway.storage.retention import Retention
 from bench.calls import OpenAgent, ending, facts, opening
 from tests.postgres import Postgres
 from tests.storage.conftest import Store, run

@@ -15,8 +15,8 @@ from ainfera_gateway.control.context import Control
 from ainfera_gateway.control.reads_log import proof_of
 from ainfera_gateway.errors import GatewayError, not_found
 from ainfera_gateway.ids import is_id
-from ainfera_gateway.ledger.retention import kept_from
 from ainfera_gateway.money import format_usd
+from ainfera_gateway.storage.retention import kept_from
 from ainfera_gateway.storage.tables import (
     attempts,
     audit_events,
